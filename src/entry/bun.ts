@@ -1,0 +1,99 @@
+import { createApp } from '../http/app.ts'
+import { baseHeaders } from '../http/present.ts'
+import type { TenantId } from '../schema/access.ts'
+import type { Model } from '../schema/model.ts'
+import { runMaintenance } from './maintenance.ts'
+import { CommandError, type Node, openNode, projectRoot } from './node.ts'
+import type { Settings } from './settings.ts'
+
+export interface RunningServer {
+  readonly url: string
+  readonly node: Node
+  /** Stops taking requests, finishes those in flight, closes the database. */
+  stop(): Promise<void>
+}
+
+/** How long requests in flight may take to finish when the server stops. */
+const stopMsMax = 10_000
+
+/** Serves a migrated data folder over HTTP with Bun. */
+export async function startServer(settings: Settings, model: Model): Promise<RunningServer> {
+  const node = await openNode(settings.dataDir, model, (error) => {
+    console.error(`perigee: ${error.message}`)
+    process.exit(70)
+  })
+  let stopping = false
+  let inFlight = 0
+  let whenIdle: (() => void) | undefined
+  const app = createApp({
+    ...node,
+    now: Date.now,
+    elapsed: () => performance.now(),
+    publicTenant: settings.publicTenant as TenantId | null,
+    allowedOrigins: new Set(settings.allowedOrigins),
+    region: settings.region,
+    unready: () => (stopping ? 'The server is stopping.' : null),
+    docsScript,
+    onFault: (error, requestId) => console.error(`perigee: request ${requestId} failed:`, error),
+  })
+
+  async function fetch(request: Request): Promise<Response> {
+    inFlight++
+    try {
+      return await app.fetch(request)
+    } finally {
+      if (--inFlight === 0) whenIdle?.()
+    }
+  }
+
+  const server = listen(settings, fetch)
+  const maintenance = runMaintenance(node)
+  return {
+    url: `http://${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${server.port}`,
+    node,
+    async stop() {
+      stopping = true
+      maintenance.stop()
+      server.stop(false)
+      if (inFlight > 0) {
+        const idle = new Promise<void>((resolve) => {
+          whenIdle = resolve
+        })
+        await Promise.race([idle, Bun.sleep(stopMsMax)])
+      }
+      await maintenance.stopped
+      await server.stop(true)
+      await node.close()
+    },
+  }
+}
+
+function listen(settings: Settings, fetch: (request: Request) => Promise<Response>) {
+  try {
+    return Bun.serve({ port: settings.port, hostname: settings.host, idleTimeout: 30, development: false, fetch })
+  } catch (error) {
+    throw new CommandError(
+      `PORT=${settings.port} on HOST=${settings.host} cannot be listened on: ${(error as Error).message}. Choose another PORT.`,
+    )
+  }
+}
+
+/** Scalar's script, from its package: 4 MB, so pressed once, when the page is first asked for. */
+let docsScriptBytes: Promise<Uint8Array<ArrayBuffer>> | undefined
+
+async function docsScript(): Promise<Response> {
+  docsScriptBytes ??= readDocsScript()
+  return new Response(await docsScriptBytes, {
+    headers: {
+      ...baseHeaders,
+      'Content-Type': 'text/javascript; charset=utf-8',
+      'Content-Encoding': 'gzip',
+      'Cache-Control': 'public, max-age=86400',
+    },
+  })
+}
+
+async function readDocsScript(): Promise<Uint8Array<ArrayBuffer>> {
+  const file = Bun.file(`${projectRoot}/node_modules/@scalar/api-reference/dist/browser/standalone.js`)
+  return Bun.gzipSync(await file.bytes(), { level: 6 })
+}

@@ -1,0 +1,81 @@
+import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { keyForm } from '../http/auth.ts'
+import type { Primary } from '../store/primary.ts'
+import type { Reader } from '../store/reader.ts'
+import type { Value } from '../value.ts'
+import { CommandError, digest } from './node.ts'
+
+export interface NewKey {
+  readonly tenant: string
+  readonly scopes: readonly string[]
+  /** The id of the user that owner rules compare; null for a key that acts for the whole tenant. */
+  readonly subject: string | null
+}
+
+export interface KeyInfo {
+  readonly id: string
+  readonly tenant: string
+  readonly scopes: string
+  readonly subject: string | null
+  readonly createdAt: string
+  readonly revokedAt: string | null
+}
+
+/** Makes a key of 256 random bits and stores its hash. The key is in the answer and nowhere else. */
+export async function createKey(primary: Primary, key: NewKey): Promise<{ id: string; key: string }> {
+  const text = `pgk_${crypto.getRandomValues(new Uint8Array(32)).toBase64({ alphabet: 'base64url', omitPadding: true })}`
+  const id = digest(text).slice(0, 8)
+  const args = [digest(text), id, key.tenant, key.scopes.join(' '), key.subject, new Date().toISOString()]
+  await change(
+    primary,
+    'insert into keys(hash, id, tenant, scopes, subject, createdAt) values (?, ?, ?, ?, ?, ?)',
+    args,
+  )
+  return { id, key: text }
+}
+
+export async function listKeys(reader: Reader): Promise<KeyInfo[]> {
+  const rows = await reader.rows(
+    'select id, tenant, scopes, subject, createdAt, revokedAt from keys order by createdAt',
+    [],
+  )
+  return rows.map(([id, tenant, scopes, subject, createdAt, revokedAt]) => ({
+    id: String(id),
+    tenant: String(tenant),
+    scopes: String(scopes),
+    subject: subject as string | null,
+    createdAt: String(createdAt),
+    revokedAt: revokedAt as string | null,
+  }))
+}
+
+/** Revokes a key by the id that `keys list` shows. */
+export async function revokeKey(primary: Primary, id: string): Promise<void> {
+  const found = await change(primary, 'update keys set revokedAt = ? where id = ? and revokedAt is null', [
+    new Date().toISOString(),
+    id,
+  ])
+  if (!found) throw new CommandError(`There is no key ${id} that could be revoked. "bun run keys list" shows them.`)
+}
+
+/** The ready key for the demo tenant: made once, kept in `dev-key` for its owner's eyes only. */
+export async function devKey(dataDir: string, tenant: string, reader: Reader, primary: Primary): Promise<string> {
+  const file = join(dataDir, 'dev-key')
+  if (existsSync(file)) {
+    const kept = readFileSync(file, 'utf8').trim()
+    const known = await reader.rows('select 1 from keys where hash = ? and revokedAt is null', [digest(kept)])
+    if (keyForm.test(kept) && known.length > 0) return kept
+  }
+  const { key } = await createKey(primary, { tenant, scopes: ['read', 'write'], subject: null })
+  writeFileSync(file, `${key}\n`, { mode: 0o600 })
+  chmodSync(file, 0o600)
+  return key
+}
+
+async function change(primary: Primary, sql: string, args: readonly Value[]): Promise<boolean> {
+  const outcome = await primary.commit({ steps: [{ sql, args, guarded: true }] })
+  if (outcome.kind === 'committed') return true
+  if (outcome.kind === 'refused' && outcome.cause === 'guard') return false
+  throw new CommandError(`The database did not take the change: ${JSON.stringify(outcome)}`)
+}

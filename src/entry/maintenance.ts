@@ -1,0 +1,33 @@
+import { stepFanout, sweepIdempotency } from '../write/maintenance.ts'
+import type { Node } from './node.ts'
+
+const fanoutPollMs = 250
+const sweepPauseMs = 3_600_000
+
+/**
+ * The work that no request waits for: queued fan-outs, as soon as there are any, and expired idempotency keys, once an
+ * hour. Each step is one small batch between others. A step that fails, of a full disk say, is told and tried again.
+ */
+export function runMaintenance(node: Node): { stop(): void; readonly stopped: Promise<void> } {
+  const { promise: stopSignal, resolve: stop } = Promise.withResolvers<'stop'>()
+  const pause = (ms: number) => Promise.race([Bun.sleep(ms).then(() => 'go' as const), stopSignal])
+
+  async function follow(step: () => Promise<number>) {
+    for (;;) {
+      const wait = await step().catch((error: Error) => {
+        console.error(`perigee: maintenance: ${error.message}`)
+        return 5_000
+      })
+      if ((await pause(wait)) === 'stop') return
+    }
+  }
+
+  let sweptTo = 0
+  const fanout = follow(async () => ((await stepFanout(node.model, node.reader, node.primary)) ? 0 : fanoutPollMs))
+  const sweep = follow(async () => {
+    const to = await sweepIdempotency(sweptTo, Date.now(), node.reader, node.primary)
+    sweptTo = to ?? 0
+    return to === null ? sweepPauseMs : 10
+  })
+  return { stop: () => stop('stop'), stopped: Promise.all([fanout, sweep]).then(() => undefined) }
+}

@@ -1,0 +1,85 @@
+import { existsSync, mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { createTokenSealer, type Epoch, type TokenSealer } from '../log/position.ts'
+import { limits } from '../schema/limits.ts'
+import type { Model } from '../schema/model.ts'
+import { openReader } from '../store/bun-sqlite.ts'
+import { openEmbedded } from '../store/embedded.ts'
+import { migrateFile, pendingMigrations } from '../store/migrate.ts'
+import type { Primary } from '../store/primary.ts'
+import type { Reader } from '../store/reader.ts'
+
+export const projectRoot = join(import.meta.dir, '..', '..')
+export const migrationsFolder = join(projectRoot, 'drizzle')
+
+export function databaseFile(dataDir: string): string {
+  return join(dataDir, 'perigee.db')
+}
+
+/** A command cannot go on for a reason that its user can mend. */
+export class CommandError extends Error {}
+
+/** Makes the data folder and brings its database to the newest migration. Answers how many were applied. */
+export async function migrateDataDir(dataDir: string): Promise<number> {
+  try {
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    throw new CommandError(`DATA_DIR=${dataDir} cannot be made: ${(error as Error).message}`)
+  }
+  const file = databaseFile(dataDir)
+  const pending = pendingMigrations(file, migrationsFolder)
+  if (pending.length > 0) await migrateFile(file, migrationsFolder)
+  return pending.length
+}
+
+/** The parts of a standalone node over one data folder. */
+export interface Node {
+  readonly model: Model
+  readonly reader: Reader
+  readonly primary: Primary
+  readonly epoch: Epoch
+  readonly sealer: TokenSealer
+  readonly sign: (text: string) => string
+  readonly digest: typeof digest
+  readonly newId: () => string
+  close(): Promise<void>
+}
+
+/** Opens the database of a data folder. The folder must have been migrated. */
+export async function openNode(dataDir: string, model: Model, onDeath: (error: Error) => void): Promise<Node> {
+  const file = databaseFile(dataDir)
+  if (!existsSync(file))
+    throw new CommandError(
+      `There is no database in ${dataDir}. Run "bun run migrate", or "bun start" for one with data.`,
+    )
+  const pending = pendingMigrations(file, migrationsFolder)
+  if (pending.length > 0)
+    throw new CommandError(`The database in ${dataDir} lacks ${pending.length} migration(s). Run "bun run migrate".`)
+  const reader = openReader(file)
+  const meta = Object.fromEntries(await reader.rows('select name, value from meta', []))
+  const epoch = String(meta.epoch) as Epoch
+  const secret = String(meta.secret)
+  const primary = await openEmbedded({ file, waitingMax: limits.pendingWritesMax, onDeath })
+  const sign = (text: string) => new Bun.CryptoHasher('sha256', secret).update(text).digest('base64url')
+  return {
+    model,
+    reader,
+    primary,
+    epoch,
+    sealer: createTokenSealer(sign),
+    sign,
+    digest,
+    newId: () => Bun.randomUUIDv7(),
+    async close() {
+      await primary.close()
+      reader.close()
+    },
+  }
+}
+
+/** SHA-256 as URL-safe base64. */
+export function digest(...parts: (string | Uint8Array)[]): string {
+  const hasher = new Bun.CryptoHasher('sha256')
+  for (const part of parts) hasher.update(part)
+  return hasher.digest('base64url')
+}

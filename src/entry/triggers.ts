@@ -1,0 +1,19 @@
+import { type Trigger, tableTriggers } from '../log/triggers.ts'
+import { triggerParts } from '../schema/derived.ts'
+import { jsonObjectSql } from '../schema/field.ts'
+import type { Model } from '../schema/model.ts'
+
+/** Every trigger that the model asks for: the log's and the derived columns', one per table and event. */
+export function modelTriggers(model: Model): Trigger[] {
+  const resources = [...model.resources.values()]
+  const derived = resources.flatMap((resource) => [...resource.derived.values()])
+  return resources.flatMap((resource) => {
+    const fields = [...resource.fields.values()]
+    return tableTriggers({
+      table: resource.name,
+      fields: fields.map((field) => field.name),
+      image: (alias) => jsonObjectSql(fields, alias),
+      parts: (event) => triggerParts(derived, resource.name, event),
+    })
+  })
+}

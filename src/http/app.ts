@@ -1,0 +1,173 @@
+import { type Context, Hono } from 'hono'
+import type { Seq } from '../log/position.ts'
+import { Problem, problemCodes, problemType } from '../problem.ts'
+import { limits } from '../schema/limits.ts'
+import type { Reader } from '../store/reader.ts'
+import { buildViews } from '../version/view.ts'
+import { createAuthenticate } from './auth.ts'
+import { allowOrigin, optionsHeaders } from './cors.ts'
+import { hasSoundHost } from './guard.ts'
+import { Metrics } from './metrics.ts'
+import { baseHeaders, jsonHeaders, problemResponse } from './present.ts'
+import { historyHandler, listHandler, recordHandler } from './reads.ts'
+import type { AppOptions, Service } from './service.ts'
+import { batchHandler, writeHandler } from './writes.ts'
+
+export interface App {
+  /** Answers one request; never throws, and never answers 500 for what a caller sent. */
+  fetch(request: Request): Promise<Response> | Response
+}
+
+export function createApp(options: AppOptions): App {
+  const views = buildViews(options.model)
+  const newest = views.get(options.model.versions.at(-1)?.date ?? '')
+  if (!newest) throw new Error('broken invariant: a model has a version')
+  const service: Service = {
+    ...options,
+    views,
+    newest,
+    authenticate: createAuthenticate(options),
+    metrics: new Metrics(),
+  }
+  const hono = new Hono()
+  for (const version of [null, ...options.model.versions.map((each) => each.alias)])
+    addResources(hono, service, version)
+  addOperations(hono, service)
+  addDocuments(hono, service)
+  hono.notFound((c) => {
+    const names = [...newest.resources.keys()].map((name) => `/${name}`).join(', ')
+    throw new Problem('not-found', {
+      detail: `There is no ${c.req.path.slice(0, 100)}; the resources are ${names}; see /docs.`,
+    })
+  })
+  hono.onError((error, c) => failure(service, error, c.req.raw, c.req.path))
+  return { fetch: (request) => serve(hono, service, request) }
+}
+
+async function serve(hono: Hono, service: Service, request: Request): Promise<Response> {
+  if (!hasSoundHost(request)) return problemResponse(new Problem('invalid-host'), '')
+  if (request.url.length > limits.urlCharsMax) return problemResponse(new Problem('uri-too-long'), '')
+  const response = await hono.fetch(request)
+  const origin = request.headers.get('origin')
+  return origin === null ? response : allowOrigin(response, origin, service.allowedOrigins)
+}
+
+/** A route's handler, its duration counted. */
+function measured(service: Service, route: string, handler: (c: Context) => Promise<Response>) {
+  return async (c: Context): Promise<Response> => {
+    const start = service.elapsed()
+    let response: Response
+    try {
+      response = await handler(c)
+    } catch (error) {
+      response = await failure(service, error, c.req.raw, c.req.path)
+    }
+    service.metrics.record(c.req.method, route, response.status, service.elapsed() - start)
+    return response
+  }
+}
+
+function addResources(hono: Hono, service: Service, alias: string | null) {
+  const prefix = alias === null ? '' : `/${alias}`
+  const view = alias === null ? service.newest : (service.views.get(alias) ?? service.newest)
+  for (const name of view.resources.keys()) {
+    const [list, one, history] = [`/${name}`, `/${name}/:id`, `/${name}/:id/history`]
+    const on = (method: string, route: string, handler: (c: Context) => Promise<Response>) =>
+      hono.on(method, prefix + route, measured(service, route, handler))
+    on('GET', list, listHandler(service, name, alias))
+    on('POST', list, writeHandler(service, name, alias, 'create'))
+    refuseOthers(hono, prefix + list, 'GET, HEAD, POST, OPTIONS')
+    on('GET', one, recordHandler(service, name, alias))
+    on('PUT', one, writeHandler(service, name, alias, 'replace'))
+    on('PATCH', one, writeHandler(service, name, alias, 'patch'))
+    on('DELETE', one, writeHandler(service, name, alias, 'delete'))
+    refuseOthers(hono, prefix + one, 'GET, HEAD, PUT, PATCH, DELETE, OPTIONS')
+    on('GET', history, historyHandler(service, name, alias))
+    refuseOthers(hono, prefix + history, 'GET, HEAD, OPTIONS')
+  }
+  hono.post(`${prefix}/batch`, measured(service, '/batch', batchHandler(service, alias)))
+  refuseOthers(hono, `${prefix}/batch`, 'POST, OPTIONS')
+}
+
+/** Answers OPTIONS, and 405 to the methods that a path does not have. */
+function refuseOthers(hono: Hono, path: string, methods: string) {
+  hono.all(path, (c) => {
+    if (c.req.method === 'OPTIONS') {
+      const isPreflight = c.req.raw.headers.has('access-control-request-method')
+      return new Response(null, { status: 204, headers: { ...baseHeaders, ...optionsHeaders(methods, isPreflight) } })
+    }
+    throw new Problem('method-not-allowed', {
+      detail: `${c.req.path.slice(0, 100)} takes ${methods}.`,
+      headers: { Allow: methods },
+    })
+  })
+}
+
+function addOperations(hono: Hono, service: Service) {
+  const { reader, primary, metrics, elapsed } = service
+  const started = elapsed()
+  const plain = { ...jsonHeaders, 'Cache-Control': 'no-store' }
+  hono.get('/livez', () => new Response('{"status":"live"}', { headers: plain }))
+  hono.get('/readyz', async () => {
+    const reason = service.unready()
+    if (reason !== null) throw new Problem('not-ready', { detail: reason, headers: { 'Retry-After': '1' } })
+    const seq = await positionOf(reader)
+    return new Response(
+      JSON.stringify({ status: 'ready', region: service.region, epoch: service.epoch, position: seq }),
+      { headers: plain },
+    )
+  })
+  hono.get('/metrics', async () => {
+    const seq = await positionOf(reader)
+    const text = metrics.render({ seq, primary: primary.stats(), uptimeSeconds: (elapsed() - started) / 1000 })
+    return new Response(text, {
+      headers: { ...baseHeaders, 'Content-Type': 'text/plain; version=0.0.4', 'Cache-Control': 'no-store' },
+    })
+  })
+  for (const path of ['/livez', '/readyz', '/metrics']) refuseOthers(hono, path, 'GET, HEAD, OPTIONS')
+}
+
+function addDocuments(hono: Hono, service: Service) {
+  hono.get('/openapi.json', async () => {
+    const { openApiDocument } = await import('./openapi.ts')
+    const text = openApiDocument(service.model, service.newest)
+    return new Response(text, { headers: { ...jsonHeaders, 'Cache-Control': 'public, max-age=60' } })
+  })
+  hono.get('/docs', async () => {
+    const { docsPage } = await import('./docs.ts')
+    return docsPage(service.model.title)
+  })
+  hono.get('/docs/scalar.js', () => service.docsScript())
+  hono.get('/', () => new Response(null, { status: 302, headers: { ...baseHeaders, Location: '/docs' } }))
+  hono.get('/problems/:code', (c) => {
+    const code = problemCodes.find((each) => each === c.req.param('code'))
+    if (!code) throw new Problem('not-found', { detail: 'There is no such problem type.' })
+    return new Response(JSON.stringify(problemType(code)), {
+      headers: { ...jsonHeaders, 'Cache-Control': 'public, max-age=3600' },
+    })
+  })
+}
+
+async function positionOf(reader: Reader): Promise<Seq> {
+  const [row] = await reader.rows('select max(seq) from changes', [])
+  return Number(row?.[0] ?? 0) as Seq
+}
+
+/** Any error as an answer. What is no Problem is a fault of ours: it is reported with an id, and the caller gets the id. */
+async function failure(service: Service, error: unknown, request: Request, path: string): Promise<Response> {
+  const headers: Record<string, string> = { 'API-Version': service.newest.version.date }
+  let problem: Problem
+  if (error instanceof Problem) {
+    problem = error
+    if (problem.status < 500) {
+      const seq = await positionOf(service.reader)
+      headers['Consistency-Token'] = service.sealer.seal({ epoch: service.epoch, seq })
+    }
+  } else {
+    const requestId = service.newId()
+    service.onFault(error, requestId)
+    problem = new Problem('internal-error', { headers: { 'X-Request-Id': requestId } })
+  }
+  const response = problemResponse(problem, path, headers)
+  return request.method === 'HEAD' ? new Response(null, response) : response
+}

@@ -1,0 +1,81 @@
+import { Problem } from '../problem.ts'
+import type { Caller, TenantId } from '../schema/access.ts'
+import { limits } from '../schema/limits.ts'
+import type { Reader } from '../store/reader.ts'
+
+/** Who a request comes from. Throws `unauthorized`, in the same time for every wrong key. */
+export type Authenticate = (authorization: string | null) => Promise<Caller> | Caller
+
+export interface AuthOptions {
+  readonly reader: Reader
+  /** SHA-256 of a text, as URL-safe text. Keys are looked up by it, so that no comparison tells how far a guess is right. */
+  readonly digest: (text: string) => string
+  readonly now: () => number
+  /** Whose public records may be read without a key; null for none. */
+  readonly publicTenant: TenantId | null
+}
+
+const keysKept = 10_000
+const findSql = 'select id, tenant, scopes, subject from keys where hash = ? and revokedAt is null'
+
+/** `pgk_` and 256 random bits as URL-safe base64. */
+export const keyForm = /^pgk_[\w-]{43}$/
+
+export function createAuthenticate({ reader, digest, now, publicTenant }: AuthOptions): Authenticate {
+  const trusted = new Map<string, { readonly caller: Caller; readonly until: number }>()
+  const anonymous: Caller | null = publicTenant && {
+    kind: 'anonymous',
+    tenant: publicTenant,
+    scopes: new Set(),
+    actor: 'anonymous',
+  }
+
+  async function check(authorization: string): Promise<Caller> {
+    const key = /^Bearer +(\S+)$/i.exec(authorization)?.[1] ?? ''
+    const [row] = keyForm.test(key) ? await reader.rows(findSql, [digest(key)]) : []
+    if (!row) {
+      trusted.delete(authorization)
+      throw unauthorized('The API key is unknown or was revoked.')
+    }
+    const caller = callerOf(String(row[0]), String(row[1]) as TenantId, String(row[2]), row[3] as string | null)
+    if (trusted.size >= keysKept) trusted.delete(trusted.keys().next().value ?? '')
+    trusted.set(authorization, { caller, until: now() + limits.keyTrustMsMax })
+    return caller
+  }
+
+  return (authorization) => {
+    if (authorization === null) {
+      if (anonymous) return anonymous
+      throw unauthorized('Send an API key as "Authorization: Bearer pgk_...".')
+    }
+    const known = trusted.get(authorization)
+    return known && known.until > now() ? known.caller : check(authorization)
+  }
+}
+
+function callerOf(id: string, tenant: TenantId, scopes: string, subject: string | null): Caller {
+  const base = { tenant, scopes: new Set(scopes.split(' ').filter((scope) => scope !== '')) }
+  return subject === null
+    ? { ...base, kind: 'service', actor: `key:${id}` }
+    : { ...base, kind: 'user', subject, actor: `key:${id} user:${subject}` }
+}
+
+function unauthorized(detail: string): Problem {
+  return new Problem('unauthorized', { detail, headers: { 'WWW-Authenticate': 'Bearer realm="perigee"' } })
+}
+
+/** A key needs the scope `read` to read anything and `write` to write anything, whatever the rules of the resource. */
+export function requireScope(caller: Caller, scope: 'read' | 'write') {
+  if (caller.kind === 'anonymous') {
+    if (scope === 'write') throw unauthorized('Writing takes an API key: send "Authorization: Bearer pgk_...".')
+  } else if (!caller.scopes.has(scope)) {
+    throw new Problem('forbidden', { detail: `This key lacks the scope "${scope}".` })
+  }
+}
+
+/** A resource that no record of which the caller could ever read. */
+export function refuseUnreadable(caller: Caller, name: string): never {
+  if (caller.kind === 'anonymous')
+    throw unauthorized(`Reading ${name} takes an API key: send "Authorization: Bearer pgk_...".`)
+  throw new Problem('forbidden', { detail: `This key may not read ${name}.` })
+}

@@ -1,0 +1,47 @@
+import { Problem } from '../problem.ts'
+import { limits } from '../schema/limits.ts'
+
+export const jsonType = 'application/json'
+export const mergePatchType = 'application/merge-patch+json'
+
+/** Reads a body of one media type, at most `bodyBytesMax`, and stops reading where it is longer. */
+export async function readBody(request: Request, type: typeof jsonType | typeof mergePatchType): Promise<Uint8Array> {
+  const { headers } = request
+  refuseEncoding(headers.get('content-encoding'))
+  const given = headers.get('content-type')
+  if (given !== type && given?.split(';', 1)[0]?.trim().toLowerCase() !== type) {
+    const accept = type === mergePatchType ? 'Accept-Patch' : 'Accept-Post'
+    throw new Problem('unsupported-media-type', {
+      detail: `Send the body with "Content-Type: ${type}".`,
+      headers: { [accept]: type },
+    })
+  }
+  const length = headers.get('content-length')
+  if (length === null) return readStream(request)
+  if (Number(length) > limits.bodyBytesMax) throw tooLarge()
+  return new Uint8Array(await request.arrayBuffer())
+}
+
+function refuseEncoding(encoding: string | null) {
+  if (encoding === null || encoding === '' || encoding.toLowerCase() === 'identity') return
+  throw new Problem('unsupported-content-encoding', {
+    detail: `A body is sent as it is, without Content-Encoding.`,
+    headers: { 'Accept-Encoding': 'identity' },
+  })
+}
+
+async function readStream(request: Request): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = []
+  let size = 0
+  if (request.body === null) return new Uint8Array()
+  for await (const chunk of request.body) {
+    size += chunk.byteLength
+    if (size > limits.bodyBytesMax) throw tooLarge()
+    chunks.push(chunk)
+  }
+  return new Uint8Array(await new Blob(chunks).arrayBuffer())
+}
+
+function tooLarge(): Problem {
+  return new Problem('content-too-large', { detail: `A body is at most ${limits.bodyBytesMax} bytes.` })
+}

@@ -1,0 +1,65 @@
+import type { PrimaryStats } from '../store/primary.ts'
+
+/** Upper bounds of the latency histogram, in seconds. */
+const bounds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5]
+
+interface Series {
+  count: number
+  seconds: number
+  readonly buckets: number[]
+}
+
+/** Counts requests by what they were and how they ended; renders the Prometheus text format 0.0.4. */
+export class Metrics {
+  private readonly series = new Map<string, Series>()
+
+  /** `route` is one of the app's own routes, never a caller's text. */
+  record(method: string, route: string, status: number, milliseconds: number) {
+    const key = `method="${method}",route="${route}",status="${status}"`
+    let series = this.series.get(key)
+    if (!series) {
+      series = { count: 0, seconds: 0, buckets: bounds.map(() => 0) }
+      this.series.set(key, series)
+    }
+    const seconds = milliseconds / 1000
+    series.count++
+    series.seconds += seconds
+    const bucket = bounds.findIndex((bound) => seconds <= bound)
+    if (bucket >= 0) series.buckets[bucket] = (series.buckets[bucket] ?? 0) + 1
+  }
+
+  render(gauges: { readonly seq: number; readonly primary: PrimaryStats; readonly uptimeSeconds: number }): string {
+    const lines = [
+      '# HELP perigee_http_request_duration_seconds Time from the first byte routed to the answer handed over.',
+      '# TYPE perigee_http_request_duration_seconds histogram',
+    ]
+    for (const [labels, series] of this.series) {
+      let below = 0
+      for (const [i, bound] of bounds.entries()) {
+        below += series.buckets[i] ?? 0
+        lines.push(`perigee_http_request_duration_seconds_bucket{${labels},le="${bound}"} ${below}`)
+      }
+      lines.push(`perigee_http_request_duration_seconds_bucket{${labels},le="+Inf"} ${series.count}`)
+      lines.push(`perigee_http_request_duration_seconds_sum{${labels}} ${series.seconds}`)
+      lines.push(`perigee_http_request_duration_seconds_count{${labels}} ${series.count}`)
+    }
+    const { primary } = gauges
+    lines.push(
+      ...metric('perigee_log_position', 'gauge', 'The number of the last change in the log.', gauges.seq),
+      ...metric(
+        'perigee_writes_waiting',
+        'gauge',
+        'Batches that wait for the writer or are being committed.',
+        primary.waiting,
+      ),
+      ...metric('perigee_commit_groups_total', 'counter', 'Transactions committed; one fsync each.', primary.groups),
+      ...metric('perigee_commit_batches_total', 'counter', 'Batches that went into them.', primary.batches),
+      ...metric('perigee_uptime_seconds', 'gauge', 'Seconds since the process began to serve.', gauges.uptimeSeconds),
+    )
+    return `${lines.join('\n')}\n`
+  }
+}
+
+function metric(name: string, type: string, help: string, value: number): string[] {
+  return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, `${name} ${value}`]
+}

@@ -1,0 +1,113 @@
+import { isAtLeast, type Position, type TokenSealer } from '../log/position.ts'
+import { Problem } from '../problem.ts'
+import { limits } from '../schema/limits.ts'
+import type { View } from '../version/view.ts'
+import type { Condition } from '../write/command.ts'
+
+/** The view that a request asks for: by URL alias, else by header, else the newest version. */
+export function chooseView(
+  views: ReadonlyMap<string, View>,
+  newest: View,
+  alias: string | null,
+  header: string | null,
+): View {
+  if (alias === null && header === null) return newest
+  const byAlias = alias === null ? undefined : views.get(alias)
+  const byHeader = header === null ? undefined : views.get(header)
+  if (alias !== null && header !== null && byAlias !== byHeader) {
+    throw new Problem('unknown-version', {
+      detail: `The URL names ${alias} and the header API-Version names another version.`,
+    })
+  }
+  const view = byAlias ?? byHeader
+  if (view) return view
+  const dates = [...new Set([...views.values()].map((each) => each.version.date))]
+  const detail = `There is no such API version; there are ${dates.join(', ')}.`
+  throw new Problem('unknown-version', {
+    detail,
+    errors: [{ header: 'API-Version', code: 'unknown-version', message: detail }],
+  })
+}
+
+/** What a reader expects of the position that it is answered from. */
+export type Consistency =
+  | { readonly kind: 'strong' | 'eventual' }
+  | { readonly kind: 'session'; readonly token: Position | null }
+  | { readonly kind: 'bounded'; readonly stalenessSecondsMax: number }
+
+const sessionWithoutToken: Consistency = { kind: 'session', token: null }
+
+export function parseConsistency(header: string | null, token: string | null, sealer: TokenSealer): Consistency {
+  if (header === null && token === null) return sessionWithoutToken
+  const position = token === null ? null : sealer.open(token)
+  if (token !== null && position === null)
+    throw new Problem('invalid-consistency-token', { detail: 'Send back a Consistency-Token as an answer gave it.' })
+  if (header === null || header === 'session') return { kind: 'session', token: position }
+  if (header === 'strong' || header === 'eventual') return { kind: header }
+  const bounded = /^bounded; ?max-staleness=(\d{1,6})$/.exec(header)
+  if (bounded) return { kind: 'bounded', stalenessSecondsMax: Number(bounded[1]) }
+  throw invalidHeader('Consistency', 'is strong, session, eventual or bounded;max-staleness=SECONDS.')
+}
+
+/** Whether an answer at `position` keeps what was asked; this node is the primary, so only a token can ask for more. */
+export function requirePosition(consistency: Consistency, position: Position) {
+  if (consistency.kind !== 'session' || consistency.token === null) return
+  const { token } = consistency
+  if (token.epoch !== position.epoch) {
+    throw new Problem('token-from-another-epoch', {
+      detail: 'The primary was restored from a backup since. Forget the token and what was read with it.',
+    })
+  }
+  if (!isAtLeast(position, token)) {
+    throw new Problem('position-not-reached', {
+      detail: 'This node is behind the Consistency-Token.',
+      headers: { 'Retry-After': '1' },
+    })
+  }
+}
+
+/** An Idempotency-Key, as a structured-field string or bare (draft-ietf-httpapi-idempotency-key-header-07). */
+export function parseIdempotencyKey(header: string | null): string | null {
+  if (header === null) return null
+  const quotedKey = /^"((?:[ !#-[\]-~]|\\["\\])*)"$/.exec(header)
+  const key = quotedKey?.[1]?.replaceAll(/\\(["\\])/g, '$1') ?? (/^[!#-~]+$/.test(header) ? header : '')
+  if (key.length > 0 && key.length <= limits.idempotencyKeyCharsMax) return key
+  const detail = `An Idempotency-Key is 1 to ${limits.idempotencyKeyCharsMax} printable ASCII characters, bare or in double quotes.`
+  throw new Problem('invalid-idempotency-key', {
+    detail,
+    errors: [{ header: 'Idempotency-Key', code: 'invalid', message: detail }],
+  })
+}
+
+const entityTag = /^(W\/)?"([!#-~]*)"$/
+
+/** The condition of a write (RFC 9110 section 13.1). A tag that is not of ours matches no version. */
+export function parseCondition(ifMatch: string | null, ifNoneMatch: string | null, mayBeNew: boolean): Condition {
+  if (ifMatch !== null && ifNoneMatch !== null) throw invalidHeader('If-None-Match', 'cannot stand beside If-Match.')
+  if (ifNoneMatch !== null) {
+    if (ifNoneMatch !== '*' || !mayBeNew)
+      throw invalidHeader('If-None-Match', 'is * on a PUT, and nothing on other writes.')
+    return { kind: 'absent' }
+  }
+  if (ifMatch === null) return { kind: 'none' }
+  if (ifMatch.trim() === '*') return { kind: 'present' }
+  const versions = ifMatch.split(',').map((text) => {
+    const tag = entityTag.exec(text.trim())
+    if (!tag) throw invalidHeader('If-Match', 'is * or the ETag of a record, in double quotes.')
+    const version = tag[1] ? null : /^(\d{1,15})(?:\.\d+)?$/.exec(tag[2] ?? '')
+    return version ? Number(version[1]) : -1
+  })
+  return { kind: 'versions', versions }
+}
+
+/** Whether If-None-Match names the tag, by weak comparison: a read then answers 304. */
+export function matchesTag(ifNoneMatch: string | null, tag: string): boolean {
+  if (ifNoneMatch === null) return false
+  if (ifNoneMatch === tag || ifNoneMatch === '*') return true
+  return ifNoneMatch.includes(tag) && ifNoneMatch.split(',').some((each) => each.trim().replace(/^W\//, '') === tag)
+}
+
+function invalidHeader(header: string, expected: string): Problem {
+  const detail = `${header} ${expected}`
+  return new Problem('invalid-header', { detail, errors: [{ header, code: 'invalid-header', message: detail }] })
+}

@@ -1,0 +1,49 @@
+import type { Epoch, TokenSealer } from '../log/position.ts'
+import { Problem } from '../problem.ts'
+import type { TenantId } from '../schema/access.ts'
+import type { Model } from '../schema/model.ts'
+import type { Primary } from '../store/primary.ts'
+import type { Reader } from '../store/reader.ts'
+import type { ResourceView, View } from '../version/view.ts'
+import type { Authenticate } from './auth.ts'
+import type { Metrics } from './metrics.ts'
+
+/** What an app is made of. The entry builds it; nothing here knows which drivers they are. */
+export interface AppOptions {
+  readonly model: Model
+  readonly reader: Reader
+  readonly primary: Primary
+  readonly epoch: Epoch
+  readonly sealer: TokenSealer
+  /** HMAC-SHA-256 of a text with the secret of this database, and SHA-256 without, as URL-safe base64. */
+  readonly sign: (text: string) => string
+  readonly digest: (...parts: (string | Uint8Array)[]) => string
+  /** Milliseconds since 1970, and a monotonic clock of milliseconds for durations. */
+  readonly now: () => number
+  readonly elapsed: () => number
+  readonly newId: () => string
+  readonly publicTenant: TenantId | null
+  readonly allowedOrigins: ReadonlySet<string>
+  readonly region: string
+  /** Why the node is not ready, or null. */
+  readonly unready: () => string | null
+  /** The script of the documentation page, from the package that ships it. */
+  readonly docsScript: () => Promise<Response>
+  /** Told of every fault of ours, with the id that the caller was given. */
+  readonly onFault: (error: unknown, requestId: string) => void
+}
+
+/** What handlers share. */
+export interface Service extends AppOptions {
+  readonly views: ReadonlyMap<string, View>
+  readonly newest: View
+  readonly authenticate: Authenticate
+  readonly metrics: Metrics
+}
+
+/** A resource of the view, by its public name. */
+export function resourceOf(view: View, name: string): ResourceView {
+  const found = view.resources.get(name)
+  if (!found) throw new Problem('not-found', { detail: `The version ${view.version.date} has no ${name}.` })
+  return found
+}

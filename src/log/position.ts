@@ -1,0 +1,60 @@
+/**
+ * Where a node stands: the epoch of its primary and the number of the last change it has. One number orders everything:
+ * it is the consistency token, the fence of caches, the cursor of feeds and the ETag of lists.
+ */
+export type Seq = number & { readonly brand: 'Seq' }
+export type Epoch = string & { readonly brand: 'Epoch' }
+
+export interface Position {
+  /** Changes when a primary is restored from a backup, so that no token outlives the history it belongs to. */
+  readonly epoch: Epoch
+  readonly seq: Seq
+}
+
+/** Whether a node that stands at `have` has everything that `want` has seen, of the same epoch. */
+export function isAtLeast(have: Position, want: Position): boolean {
+  return have.epoch === want.epoch && have.seq >= want.seq
+}
+
+/** Positions as `Consistency-Token` values: `<epoch>.<seq>.<seal>`, sealed so that a caller cannot make one up. */
+export interface TokenSealer {
+  seal(position: Position): string
+  /** The position in a token, or null where the token is not one of ours. */
+  open(token: string): Position | null
+}
+
+/** `sign` is a keyed hash (HMAC-SHA-256) of a text, as URL-safe text; 12 characters, 72 bits, of it are kept. */
+export function createTokenSealer(sign: (text: string) => string): TokenSealer {
+  const sealOf = (body: string) => sign(`position:${body}`).slice(0, 12)
+  let lastBody = ''
+  let lastToken = ''
+  return {
+    seal({ epoch, seq }) {
+      const body = `${epoch}.${seq}`
+      if (body !== lastBody) {
+        lastToken = `${body}.${sealOf(body)}`
+        lastBody = body
+      }
+      return lastToken
+    },
+    open(token) {
+      if (token === lastToken) return parse(lastBody)
+      const match = /^([a-z0-9]{1,16}\.\d{1,15})\.([\w-]{12})$/.exec(token)
+      if (!match?.[1] || !match[2]) return null
+      return sameText(sealOf(match[1]), match[2]) ? parse(match[1]) : null
+    },
+  }
+}
+
+function parse(body: string): Position {
+  const [epoch = '', seq = ''] = body.split('.')
+  return { epoch: epoch as Epoch, seq: Number(seq) as Seq }
+}
+
+/** Compares two texts of equal length in a time that does not depend on where they differ. */
+export function sameText(a: string, b: string): boolean {
+  if (a.length !== b.length) return false
+  let difference = 0
+  for (let i = 0; i < a.length; i++) difference |= a.charCodeAt(i) ^ b.charCodeAt(i)
+  return difference === 0
+}

@@ -1,0 +1,84 @@
+import type { Seq } from '../log/position.ts'
+import { assert, Problem } from '../problem.ts'
+import { limits } from '../schema/limits.ts'
+import type { Reader, Row } from '../store/reader.ts'
+import { type CursorSigner, sealCursor } from './cursor.ts'
+import type { Include } from './include.ts'
+import type { ListPlan, RecordPlan } from './plan.ts'
+import { compileRead } from './sql.ts'
+
+/** A page of records as the JSON text of each, at one position of the log. */
+export interface Page {
+  readonly records: readonly string[]
+  readonly next: string | null
+  readonly previous: string | null
+  readonly count: number | null
+  readonly seq: Seq
+  /** The last change of the resources that the page was read from. */
+  readonly head: number
+}
+
+/** One record as JSON text, or null where there is none that the caller may see. */
+export interface Found {
+  readonly record: string | null
+  readonly version: number
+  readonly seq: Seq
+  readonly head: number | null
+}
+
+export async function readRecord(plan: RecordPlan, reader: Reader): Promise<Found> {
+  const compiled = compileRead(plan)
+  const result = reader.rows(compiled.sql, compiled.bind(plan))
+  const [row] = result instanceof Promise ? await result : result
+  assert(row, 'a record read always has one row')
+  const text = row[0] as string | null
+  return {
+    record: text === null || plan.includes.length === 0 ? text : withIncludes(text, row, 4, plan.includes),
+    version: row[1] as number,
+    seq: (row[2] ?? 0) as Seq,
+    head: row[3] as number | null,
+  }
+}
+
+export async function readPage(plan: ListPlan, reader: Reader, cursors: CursorSigner): Promise<Page> {
+  const compiled = compileRead(plan)
+  const result = await reader.rows(compiled.sql, compiled.bind(plan))
+  const facts = result.at(-1)
+  assert(facts, 'a page always has its facts')
+  const [seq, head, rows, count] = facts
+  refuseScan(plan, Number(rows ?? 0))
+  const found = result.slice(0, -1)
+  const more = found.length > plan.limit
+  const page = more ? found.slice(0, plan.limit) : found
+  if (plan.backwards) page.reverse()
+  const firstInclude = 1 + plan.order.length
+  const cursorAt = (row: Row | undefined) =>
+    row ? sealCursor(row.slice(1, firstInclude), { cursors, identity: plan.identity, caller: plan.caller }) : null
+  const [hasPrevious, hasNext] = plan.backwards ? [more, plan.start !== null] : [plan.start !== null, more]
+  return {
+    records: page.map((row) => withIncludes(row[0] as string, row, firstInclude, plan.includes)),
+    next: hasNext ? cursorAt(page.at(-1)) : null,
+    previous: hasPrevious ? cursorAt(page[0]) : null,
+    count: plan.count ? Number(count ?? 0) : null,
+    seq: (seq ?? 0) as Seq,
+    head: Number(head ?? 0),
+  }
+}
+
+/** Work is capped by the records that a statement may look at, so that the same query is always answered the same. */
+function refuseScan(plan: ListPlan, rows: number) {
+  const filteredCount = plan.count && (plan.filters.length > 0 || plan.visible.kind !== 'always')
+  if ((plan.served && !filteredCount) || rows <= limits.scanRowsMax) return
+  const names = [...plan.filters.map((filter) => filter.field.name), ...plan.order.map((key) => key.field)]
+  throw new Problem('filter-too-complex', {
+    detail: `No index serves this combination of ${[...new Set(names)].join(', ')}${plan.count ? ' with count=exact' : ''}, and ${rows} records are more than the ${limits.scanRowsMax} that a query may scan. Filter by equality on an indexed field and sort by the index's next field.`,
+  })
+}
+
+/** Puts the includes of a row, columns from `first` on, into the record's JSON text. */
+function withIncludes(record: string, row: Row, first: number, includes: readonly Include[]): string {
+  if (includes.length === 0) return record
+  let text = record.slice(0, -1)
+  for (let i = 0; i < includes.length; i++) text += `,"${includes[i]?.name}":${row[first + i] ?? 'null'}`
+  return `${text}}`
+}

@@ -1,0 +1,184 @@
+import { type Caller, predicateSql, type Rule, resolve } from '../schema/access.ts'
+import { type Field, jsonObjectSql, quoted } from '../schema/field.ts'
+import { limits } from '../schema/limits.ts'
+import { Parameters, ShapeCache, type Text } from '../store/text.ts'
+import type { Include } from './include.ts'
+import type { SortKey } from './names.ts'
+import type { ListPlan, ReadPlan, RecordPlan } from './plan.ts'
+import type { Filter } from './query.ts'
+
+/** The one place where reads become SQL. The text depends on the plan's shape alone; `bind` takes the plan's values. */
+const compiled = new ShapeCache<Text<ReadPlan>>()
+
+/** The statement of a plan, compiled once for its shape. */
+export function compileRead(plan: ReadPlan): Text<ReadPlan> {
+  return compiled.get(plan.shape, () => (plan.kind === 'list' ? compileList(plan) : compileRecord(plan)))
+}
+
+/** The parameters of a read. `plan` stands for every plan of its shape: only its caller's kind and scopes are used. */
+class ReadParameters extends Parameters<ReadPlan> {
+  private readonly caller: Caller
+
+  constructor(plan: ReadPlan) {
+    super()
+    this.caller = plan.caller
+  }
+
+  get tenant() {
+    return this.once('tenant', (plan) => plan.caller.tenant)
+  }
+
+  readonly subject = () => this.once('subject', ({ caller }) => (caller.kind === 'user' ? caller.subject : null))
+
+  /** What the read rule of a resource asks of its row `alias`. */
+  visible(rule: Rule, alias: string): string {
+    return predicateSql(resolve(rule, this.caller), (field) => `${alias}.${quoted(field)}`, this.subject)
+  }
+}
+
+export const positionSql = '(select max(seq) from changes)'
+
+function compileRecord(plan: RecordPlan): Text<ReadPlan> {
+  const p = new ReadParameters(plan)
+  const { resource } = plan.view
+  const id = p.add((bound) => (bound.kind === 'record' ? bound.id : null))
+  const record = jsonObjectSql(plan.fields ?? [...resource.fields.values()], 't')
+  const includes = plan.includes.map((include) => includeSql(include, 't', 1, p))
+  const columns = [record, 't.version', positionSql, headSql(plan.involved, p), ...includes]
+  const nothing = ['null', 'null', positionSql, 'null', ...includes.map(() => 'null')]
+  const sql = `select ${columns.join(', ')} from ${quoted(resource.name)} t where t.tenant = ${p.tenant} and t.id = ${id} and ${p.visible(resource.access.read, 't')} union all select ${nothing.join(', ')} limit 1`
+  return p.text(sql)
+}
+
+/**
+ * The rows of the page and then one row of facts about it: the position, the head of the involved resources, the
+ * records that the tenant has of this one, and the count. A page always has its facts, also when it is empty.
+ */
+function compileList(plan: ListPlan): Text<ReadPlan> {
+  const p = new ReadParameters(plan)
+  const { resource } = plan.view
+  const table = quoted(resource.name)
+  const record = jsonObjectSql(plan.fields ?? [...resource.fields.values()], 't')
+  const keys = plan.order.map((key) => `t.${quoted(key.field)}`)
+  const includes = plan.includes.map((include) => includeSql(include, 't', 1, p))
+  const rows = `(select rows from heads where tenant = ${p.tenant} and resource = '${resource.name}')`
+  const matching = [
+    `t.tenant = ${p.tenant}`,
+    p.visible(resource.access.read, 't'),
+    ...plan.filters.map((filter, i) =>
+      filterSql(
+        filter,
+        p.add((bound) => (bound.kind === 'list' ? (bound.filters[i]?.value ?? null) : null)),
+      ),
+    ),
+  ]
+  const affordable = `coalesce(${rows}, 0) <= ${limits.scanRowsMax}`
+  const place = plan.start ? [keysetSql(plan.order, keys, p)] : []
+  const limit = p.add((bound) => (bound.kind === 'list' ? bound.limit + 1 : null))
+  const where = [...(plan.served ? [] : [affordable]), ...matching, ...place].join(' and ')
+  const columns = pad([record, ...keys, ...includes], 4)
+  const page = `select ${columns.join(', ')} from ${table} t where ${where} order by ${orderSql(plan.order, 't')} limit ${limit}`
+  const unfiltered = plan.filters.length === 0 && plan.visible.kind === 'always'
+  const count = !plan.count
+    ? 'null'
+    : unfiltered
+      ? rows
+      : `(select count(*) from ${table} t where ${[affordable, ...matching].join(' and ')})`
+  const facts = pad([positionSql, headSql(plan.involved, p), rows, count], columns.length)
+  return p.text(`select * from (${page}) union all select ${facts.join(', ')}`)
+}
+
+function pad(columns: readonly string[], length: number): string[] {
+  return [...columns, ...Array.from({ length: Math.max(0, length - columns.length) }, () => 'null')]
+}
+
+function headSql(involved: readonly string[], p: ReadParameters): string {
+  if (involved.length === 0) return 'null'
+  const names = involved.map((name) => `'${name}'`).join(', ')
+  return `(select max(seq) from heads where tenant = ${p.tenant} and resource in (${names}))`
+}
+
+function filterSql(filter: Filter, value: string): string {
+  const column = `t.${quoted(filter.field.name)}`
+  switch (filter.operator) {
+    case 'eq':
+      return `${column} = ${value}`
+    case 'ne':
+      return `${column} is not ${value}`
+    case 'gt':
+      return `${column} > ${value}`
+    case 'gte':
+      return `${column} >= ${value}`
+    case 'lt':
+      return `${column} < ${value}`
+    case 'lte':
+      return `${column} <= ${value}`
+    case 'in':
+      return `${column} in (select value from json_each(${value}))`
+    case 'contains':
+      return `instr(lower(${column}), lower(${value})) > 0`
+    case 'prefix':
+      return `(${column} >= ${value} and ${column} < ${value} || char(1114111))`
+    case 'null':
+      return `(${column} is null) = ${value}`
+  }
+}
+
+/** Records after the start in the order: one row comparison where all keys run one way, else key by key. */
+function keysetSql(order: readonly SortKey[], keys: readonly string[], p: ReadParameters): string {
+  const starts = order.map((_, i) => p.add((bound) => (bound.kind === 'list' ? (bound.start?.[i] ?? null) : null)))
+  const directions = new Set(order.map((key) => key.descending))
+  if (directions.size === 1) return `(${keys.join(', ')}) ${order[0]?.descending ? '<' : '>'} (${starts.join(', ')})`
+  const cases = order.map((key, i) => {
+    const equal = keys.slice(0, i).map((column, j) => `${column} = ${starts[j]}`)
+    return [...equal, `${keys[i]} ${key.descending ? '<' : '>'} ${starts[i]}`].join(' and ')
+  })
+  return `(${cases.map((each) => `(${each})`).join(' or ')})`
+}
+
+function orderSql(order: readonly SortKey[], alias: string): string {
+  return order.map((key) => `${alias}.${quoted(key.field)}${key.descending ? ' desc' : ''}`).join(', ')
+}
+
+/** One include as a scalar expression over the row `parent`: JSON text, or null where a belongsTo has none. */
+function includeSql(include: Include, parent: string, depth: number, p: ReadParameters): string {
+  const alias = `r${depth}`
+  const { relation, view } = include
+  const record = nestedRecordSql(include, alias, depth, p)
+  const visible = p.visible(view.resource.access.read, alias)
+  const target = quoted(view.resource.name)
+  if (relation.kind === 'belongsTo') {
+    return `(select ${record} from ${target} ${alias} where ${alias}.tenant = ${p.tenant} and ${alias}.id = ${parent}.${quoted(relation.column)} and ${visible})`
+  }
+  const order = orderSql(
+    include.sort.some((key) => key.field === 'id')
+      ? include.sort
+      : [...include.sort, { field: 'id', descending: false }],
+    alias,
+  )
+  const join = `j${depth}`
+  const from =
+    relation.kind === 'hasMany'
+      ? `${target} ${alias} where ${alias}.tenant = ${p.tenant} and ${alias}.${quoted(relation.column)} = ${parent}.id`
+      : `${quoted(relation.through)} ${join} join ${target} ${alias} on ${alias}.tenant = ${p.tenant} and ${alias}.id = ${join}.${quoted(relation.far)} where ${join}.tenant = ${p.tenant} and ${join}.${quoted(relation.near)} = ${parent}.id`
+  return `'[' || coalesce((select group_concat(record, ',') from (select ${record} as record from ${from} and ${visible} order by ${order} limit ${include.limit})), '') || ']'`
+}
+
+/** A nested record: `json_object` where it stands alone, its members put together as text where it has includes. */
+function nestedRecordSql(include: Include, alias: string, depth: number, p: ReadParameters): string {
+  const fields = include.fields ?? [...include.view.fields.values()]
+  if (include.includes.length === 0) return jsonObjectSql(fields, alias)
+  const members = [
+    ...fields.map((field) => `'"${field.name}":' || ${jsonTextSql(field, alias)}`),
+    ...include.includes.map(
+      (inner) => `'"${inner.name}":' || coalesce(${includeSql(inner, alias, depth + 1, p)}, 'null')`,
+    ),
+  ]
+  return `'{' || ${members.join(` || ',' || `)} || '}'`
+}
+
+function jsonTextSql(field: Field, alias: string): string {
+  const column = `${alias}.${quoted(field.name)}`
+  if (field.kind === 'boolean') return `iif(${column}, 'true', iif(${column} is null, 'null', 'false'))`
+  return field.kind === 'json' ? `coalesce(${column}, 'null')` : `json_quote(${column})`
+}

@@ -1,0 +1,36 @@
+/**
+ * Every limit that a caller can meet, by name, with its unit in the name.
+ * A limit is part of the API: it is documented in `/openapi.json`, and crossing it is a Problem that names it.
+ */
+export const limits = {
+  bodyBytesMax: 1_048_576,
+  jsonDepthMax: 32,
+  jsonMembersMax: 20_000,
+  jsonNumberCharsMax: 64,
+  textCharsMax: 65_536,
+  urlCharsMax: 8_192,
+  idempotencyKeyCharsMax: 255,
+  requestIdCharsMax: 128,
+  batchCommandsMax: 100,
+
+  pageRowsDefault: 20,
+  pageRowsMax: 100,
+  filterTermsMax: 20,
+  inValuesMax: 100,
+  sortKeysMax: 3,
+  includeDepthMax: 3,
+  includeNodesMax: 10,
+  includeRowsDefault: 10,
+  /** Rows of a page times the rows that its includes may add to each. */
+  pageIncludedRowsMax: 20_000,
+  /** Records of one tenant and resource that a query may scan where no index serves it whole. */
+  scanRowsMax: 200_000,
+  cursorDaysMax: 7,
+
+  idempotencyHoursKept: 24,
+  fanoutRowsMax: 1_000,
+  /** Commands that may wait for the writer; one more is answered `overloaded`. */
+  pendingWritesMax: 10_000,
+  /** How long a node trusts a key that it has checked: a revoked key stops working within this time. */
+  keyTrustMsMax: 2_000,
+} as const

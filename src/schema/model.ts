@@ -1,0 +1,173 @@
+import { getTableColumns } from 'drizzle-orm'
+import type { SQLiteColumn } from 'drizzle-orm/sqlite-core'
+import { z } from 'zod'
+import type { Value } from '../value.ts'
+import type { Rule } from './access.ts'
+import { checkModel, ModelError } from './check.ts'
+import { type IdentifiedTable, type IdentityField, identityFields } from './columns.ts'
+import type { Derived, DerivedDeclaration } from './derived.ts'
+import { columnSchema, type Field, fieldKind, toStored } from './field.ts'
+import { limits } from './limits.ts'
+import type { RelationDeclaration } from './relation.ts'
+import type { ResourceDeclaration } from './resource.ts'
+import { indexesOf, type Reference, referencesOf } from './table.ts'
+
+/** A relation with its names resolved. `column` is on this table for belongsTo, on the target's for hasMany. */
+export type Relation = { readonly name: string; readonly target: string } & (
+  | { readonly kind: 'belongsTo'; readonly column: string }
+  | { readonly kind: 'hasMany'; readonly column: string }
+  | { readonly kind: 'manyToMany'; readonly through: string; readonly near: string; readonly far: string }
+)
+
+/** One resource, ready for the read and the write path. Its name is also the name of its table. */
+export interface Resource {
+  readonly name: string
+  readonly description: string
+  readonly fields: ReadonlyMap<string, Field>
+  readonly relations: ReadonlyMap<string, Relation>
+  readonly derived: ReadonlyMap<string, Derived>
+  readonly filterable: ReadonlySet<string>
+  readonly sortable: ReadonlySet<string>
+  readonly access: { readonly read: Rule; readonly write: Rule }
+  /** The columns of each index after the tenant; the primary key and unique constraints among them. */
+  readonly indexes: readonly (readonly string[])[]
+  readonly references: readonly Reference[]
+  readonly referencedBy: readonly Reference[]
+  readonly createSchema: z.ZodObject
+  readonly patchSchema: z.ZodObject
+  readonly pageRowsMax: number
+}
+
+/** One version of the API, by the date it was published. The newest is last. */
+export interface VersionDeclaration {
+  readonly date: string
+  readonly alias: string
+  readonly notes: string
+}
+
+export const version = (date: string, options: { alias: string; notes: string }): VersionDeclaration => ({
+  date,
+  ...options,
+})
+
+export interface Model {
+  readonly title: string
+  readonly resources: ReadonlyMap<string, Resource>
+  readonly versions: readonly VersionDeclaration[]
+}
+
+export interface ModelDeclaration {
+  readonly title: string
+  readonly resources: readonly ResourceDeclaration[]
+  readonly versions: readonly VersionDeclaration[]
+}
+
+/** Checks the declarations and compiles them. Throws a ModelError that names every mistake, one sentence each. */
+export function buildModel(declaration: ModelDeclaration): Model {
+  const nameByTable = new Map<IdentifiedTable, string>(declaration.resources.map((each) => [each.table, each.name]))
+  const mistakes = checkModel(declaration, nameByTable)
+  if (mistakes.length > 0) throw new ModelError(mistakes)
+  const references = declaration.resources.flatMap((each) => referencesOf(each, nameByTable))
+  const resources = declaration.resources.map((each) => compile(each, nameByTable, references))
+  return {
+    title: declaration.title,
+    versions: declaration.versions,
+    resources: new Map(resources.map((each) => [each.name, each])),
+  }
+}
+
+function compile(
+  declared: ResourceDeclaration,
+  nameByTable: ReadonlyMap<IdentifiedTable, string>,
+  references: readonly Reference[],
+): Resource {
+  const own = references.filter((reference) => reference.from === declared.name)
+  const fields = fieldsOf(declared, own)
+  const relations = Object.entries(declared.relations).map(([name, each]) => relationOf(name, each, nameByTable))
+  const relationByName = new Map(relations.map((relation) => [relation.name, relation]))
+  const derivedColumns = Object.entries(declared.derived as Record<string, DerivedDeclaration>)
+  return {
+    name: declared.name,
+    description: declared.description,
+    fields: new Map(fields.map((field) => [field.name, field])),
+    relations: relationByName,
+    derived: new Map(
+      derivedColumns.map(([column, each]) => [column, derivedOf(declared.name, column, each, relationByName)]),
+    ),
+    filterable: new Set(['id', ...declared.filter]),
+    sortable: new Set(['id', ...declared.sort]),
+    access: declared.access,
+    indexes: indexesOf(declared.table),
+    references: own,
+    referencedBy: references.filter((reference) => reference.to === declared.name),
+    createSchema: bodySchema(fields, 'create'),
+    patchSchema: bodySchema(fields, 'patch'),
+    pageRowsMax: declared.limits.pageRowsMax ?? limits.pageRowsMax,
+  }
+}
+
+function fieldsOf(declared: ResourceDeclaration, references: readonly Reference[]): Field[] {
+  const referring = new Set(references.map((reference) => reference.column))
+  const fields: Field[] = []
+  for (const [name, column] of Object.entries(getTableColumns(declared.table)) as [string, SQLiteColumn][]) {
+    if (name === 'tenant') continue
+    const kind = fieldKind(column, referring.has(name))
+    if (kind === null) continue
+    const owned = identityFields.includes(name as IdentityField) || Object.hasOwn(declared.derived, name)
+    fields.push({
+      name,
+      kind,
+      nullable: !column.notNull,
+      fallback: fallbackOf(column, kind),
+      values: kind === 'enum' ? (column.enumValues ?? []) : [],
+      writable: !owned,
+      schema: declared.validate[name] ?? columnSchema(column, kind),
+    })
+  }
+  return fields
+}
+
+function fallbackOf(column: SQLiteColumn, kind: Field['kind']): Value | undefined {
+  if (column.hasDefault && column.default !== undefined) return toStored({ kind }, column.default)
+  return column.notNull ? undefined : null
+}
+
+function bodySchema(fields: readonly Field[], use: 'create' | 'patch'): z.ZodObject {
+  const shape: Record<string, z.ZodType> = {}
+  for (const field of fields) {
+    if (!field.writable) continue
+    const schema = field.nullable ? field.schema.nullable() : field.schema
+    shape[field.name] = use === 'patch' || field.fallback !== undefined ? schema.optional() : schema
+  }
+  return z.object(shape)
+}
+
+function relationOf(
+  name: string,
+  declared: RelationDeclaration,
+  nameByTable: ReadonlyMap<IdentifiedTable, string>,
+): Relation {
+  const target = nameByTable.get(declared.target()) ?? ''
+  if (declared.kind !== 'manyToMany') return { ...declared, name, target }
+  const through = nameByTable.get(declared.through()) ?? ''
+  return { name, target, kind: declared.kind, through, near: declared.near, far: declared.far }
+}
+
+function derivedOf(
+  holder: string,
+  column: string,
+  declared: DerivedDeclaration,
+  relations: ReadonlyMap<string, Relation>,
+): Derived {
+  const relation = relations.get(declared.relation)
+  if (!relation || relation.kind === 'manyToMany') throw new Error(`unchecked derived column ${holder}.${column}`)
+  return {
+    kind: declared.kind,
+    column,
+    holder,
+    source: relation.target,
+    link: relation.column,
+    field: declared.kind === 'count' ? undefined : declared.field,
+    fanoutRowsMax: declared.kind === 'copy' ? declared.fanoutRowsMax : limits.fanoutRowsMax,
+  }
+}

@@ -1,0 +1,13 @@
+import type { Value } from '../value.ts'
+
+/** One row of a result, in the order of the statement's columns. */
+export type Row = readonly Value[]
+
+/**
+ * A copy of one shard's data that can be read. Drivers: `bun-sqlite.ts`. A statement is one consistent snapshot.
+ * Drivers keep statements prepared by their text, so callers keep texts few: values are always bound.
+ */
+export interface Reader {
+  rows(sql: string, args: readonly Value[]): readonly Row[] | Promise<readonly Row[]>
+  close(): void
+}

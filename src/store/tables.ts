@@ -1,0 +1,92 @@
+import { index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+
+/** The engine's own tables. Triggers and the write path fill them; migrations make them beside the model's. */
+
+/** The log: one row for each change of a record, in the order of commits. `image` is the record after it. */
+export const changes = sqliteTable(
+  'changes',
+  {
+    seq: integer().primaryKey({ autoIncrement: true }),
+    time: text().notNull(),
+    tenant: text().notNull(),
+    resource: text().notNull(),
+    id: text().notNull(),
+    operation: text({ enum: ['create', 'update', 'delete'] }).notNull(),
+    version: integer().notNull(),
+    image: text(),
+    changed: text(),
+    actor: text(),
+    request: text(),
+  },
+  (t) => [index('changes_of_record').on(t.tenant, t.resource, t.id, t.seq)],
+)
+
+/** Per tenant and resource: the last change, and how many records there are. */
+export const heads = sqliteTable(
+  'heads',
+  {
+    tenant: text().notNull(),
+    resource: text().notNull(),
+    seq: integer().notNull(),
+    rows: integer().notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.tenant, t.resource] })],
+)
+
+/** Who writes, for the log: set at the start of a command and cleared at its end, inside its transaction. */
+export const context = sqliteTable('context', {
+  one: integer().primaryKey(),
+  actor: text(),
+  request: text(),
+  time: text(),
+})
+
+/** Copies that a change was too large to bring up to date in its own transaction. */
+export const fanout = sqliteTable('fanout', {
+  id: integer().primaryKey({ autoIncrement: true }),
+  tenant: text().notNull(),
+  source: text().notNull(),
+  target: text().notNull(),
+  field: text().notNull(),
+  reached: text().default(''),
+})
+
+/** Idempotency keys with the answers they stand for. `body` is null until the command of the claim has run. */
+export const idempotency = sqliteTable(
+  'idempotency',
+  {
+    tenant: text().notNull(),
+    key: text().notNull(),
+    fingerprint: text().notNull(),
+    createdAt: text().notNull(),
+    status: integer(),
+    id: text(),
+    version: integer(),
+    body: text(),
+    seq: integer(),
+  },
+  (t) => [primaryKey({ columns: [t.tenant, t.key] })],
+)
+
+/** The results of a batch's commands, in their order, until the batch answers; empty between transactions. */
+export const batchResults = sqliteTable('batchResults', {
+  place: integer().primaryKey(),
+  result: text().notNull(),
+})
+
+/** API keys, by the SHA-256 of the key. The key itself is nowhere. */
+export const keys = sqliteTable('keys', {
+  hash: text().primaryKey(),
+  id: text().notNull(),
+  tenant: text().notNull(),
+  scopes: text().notNull(),
+  subject: text(),
+  createdAt: text().notNull(),
+  revokedAt: text(),
+})
+
+/** Facts of the database itself: its epoch and the secret that seals tokens and cursors. */
+export const meta = sqliteTable('meta', {
+  name: text().primaryKey(),
+  value: text().notNull(),
+})

@@ -1,0 +1,52 @@
+import type { Value } from '../value.ts'
+
+/** An SQL text and how to bind it: the text is made once for a shape, the values come from each request. */
+export interface Text<In> {
+  readonly sql: string
+  bind(input: In): Value[]
+}
+
+/** Numbers the parameters of a text while it is written. `In` is where their values come from. */
+export class Parameters<In> {
+  private readonly slots: ((input: In) => Value)[] = []
+  private readonly placeholders = new Map<string, string>()
+
+  /** A new parameter. */
+  add(slot: (input: In) => Value): string {
+    this.slots.push(slot)
+    return `?${this.slots.length}`
+  }
+
+  /** The parameter of this name, bound once however often the text has it. */
+  once(name: string, slot: (input: In) => Value): string {
+    const known = this.placeholders.get(name)
+    if (known) return known
+    const placeholder = this.add(slot)
+    this.placeholders.set(name, placeholder)
+    return placeholder
+  }
+
+  text(sql: string): Text<In> {
+    const { slots } = this
+    return { sql, bind: (input) => slots.map((slot) => slot(input)) }
+  }
+}
+
+/** What was made for a shape, the oldest dropped when there are too many. */
+export class ShapeCache<T> {
+  private readonly made = new Map<string, T>()
+  private readonly most: number
+
+  constructor(most = 1_000) {
+    this.most = most
+  }
+
+  get(shape: string, make: () => T): T {
+    const known = this.made.get(shape)
+    if (known !== undefined) return known
+    if (this.made.size >= this.most) this.made.delete(this.made.keys().next().value ?? '')
+    const value = make()
+    this.made.set(shape, value)
+    return value
+  }
+}

@@ -1,0 +1,239 @@
+import type { z } from 'zod'
+import { type Fault, nearest, Problem, type ProblemCode } from '../problem.ts'
+import type { Caller } from '../schema/access.ts'
+import { type Field, toStored, uuidv7 } from '../schema/field.ts'
+import { limits } from '../schema/limits.ts'
+import type { Value } from '../value.ts'
+import type { ResourceView, View } from '../version/view.ts'
+
+/** What a write expects of the record as it is now (RFC 9110 section 13). */
+export type Condition =
+  | { readonly kind: 'none' }
+  /** If-Match with versions. */
+  | { readonly kind: 'versions'; readonly versions: readonly number[] }
+  /** If-Match: * */
+  | { readonly kind: 'present' }
+  /** If-None-Match: * */
+  | { readonly kind: 'absent' }
+
+export type CommandKind = 'create' | 'replace' | 'patch' | 'delete'
+
+/** One write of one record, its input valid and as SQLite keeps it. */
+export interface Command {
+  readonly kind: CommandKind
+  readonly view: ResourceView
+  readonly id: string
+  /** Every writable field of a create or replace; the named ones of a patch; none of a delete. */
+  readonly input: readonly (readonly [Field, Value])[]
+  readonly condition: Condition
+  /** The JSON pointer of this command in the body: empty, or `/commands/3`. */
+  readonly pointer: string
+}
+
+/** Commands that commit together, from one request of one caller. */
+export interface WriteRequest {
+  readonly commands: readonly Command[]
+  /** Whether the answer is one record or the list of a batch. */
+  readonly single: boolean
+  readonly caller: Caller
+  readonly key: { readonly key: string; readonly fingerprint: string } | null
+  readonly requestId: string
+  /** The time of the request, as an instant. */
+  readonly now: string
+}
+
+type Input = Command['input']
+
+export function parseId(text: unknown): string {
+  if (typeof text === 'string' && uuidv7.test(text)) return text
+  throw new Problem('invalid-id', {
+    detail: 'An id is a UUID of version 7 in lower case, such as 019a3f00-0000-7000-8000-000000000001.',
+  })
+}
+
+/** Every fault of a body is found before any is answered. */
+export class BodyFaults {
+  private code: ProblemCode | undefined
+  readonly list: Fault[] = []
+
+  add(problem: ProblemCode, pointer: string, code: string, message: string) {
+    this.code ??= problem
+    if (this.list.length < 100) this.list.push({ pointer, code, message })
+  }
+
+  throwIfAny() {
+    if (this.code) throw new Problem(this.code, { detail: this.list[0]?.message ?? '', errors: this.list })
+  }
+}
+
+/** The input of a create, replace or patch. Faults are added by JSON pointer under `pointer`. */
+export function parseInput(
+  view: ResourceView,
+  kind: CommandKind,
+  body: unknown,
+  pointer: string,
+  faults: BodyFaults,
+): Input {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    faults.add('invalid-value', pointer, 'invalid-type', `The body must be an object with the fields of ${view.name}.`)
+    return []
+  }
+  const values = body as Record<string, unknown>
+  refuseUnknownFields(view, values, pointer, faults)
+  const { createSchema, patchSchema } = view.resource
+  const result = (kind === 'patch' ? patchSchema : createSchema).safeParse(values)
+  if (!result.success) addIssues(result.error.issues, values, pointer, faults)
+  const fields = [...view.fields.values()].filter((field) => field.writable)
+  if (kind === 'patch') {
+    return fields
+      .filter((field) => Object.hasOwn(values, field.name))
+      .map((field) => [field, stored(field, values[field.name])])
+  }
+  return fields.map((field) => {
+    const given = Object.hasOwn(values, field.name) ? values[field.name] : undefined
+    return [field, given === undefined ? (field.fallback ?? null) : stored(field, given)]
+  })
+}
+
+/** A JSON null is no value for a JSON column either: it clears the column, as it does every other. */
+function stored(field: Field, value: unknown): Value {
+  return value === null ? null : toStored(field, value)
+}
+
+function refuseUnknownFields(view: ResourceView, values: Record<string, unknown>, pointer: string, faults: BodyFaults) {
+  for (const name of Object.keys(values)) {
+    const field = view.fields.get(name)
+    if (field?.writable) continue
+    const at = `${pointer}/${escapePointer(name)}`
+    if (field) {
+      faults.add('unknown-field', at, 'read-only', `"${name}" cannot be written; Perigee keeps it.`)
+      continue
+    }
+    const writable = [...view.fields.values()].filter((each) => each.writable).map((each) => each.name)
+    const near = nearest(name, writable)
+    const hint = near ? `did you mean "${near}"?` : `its fields are ${writable.join(', ')}.`
+    faults.add('unknown-field', at, 'unknown-field', `${view.name} has no field "${name.slice(0, 100)}"; ${hint}`)
+  }
+}
+
+function addIssues(
+  issues: readonly z.core.$ZodIssue[],
+  values: Record<string, unknown>,
+  pointer: string,
+  faults: BodyFaults,
+) {
+  for (const issue of issues) {
+    const [name] = issue.path
+    const missing = issue.path.length === 1 && !Object.hasOwn(values, String(name))
+    const at = `${pointer}/${issue.path.map((part) => escapePointer(String(part))).join('/')}`
+    if (missing) faults.add('invalid-value', at, 'required', `"${String(name)}" is required.`)
+    else faults.add('invalid-value', at, issue.code, `"${issue.path.join('.')}": ${issue.message}`)
+  }
+}
+
+function escapePointer(name: string): string {
+  return name.slice(0, 100).replaceAll('~', '~0').replaceAll('/', '~1')
+}
+
+/**
+ * The commands of `POST /batch`: `{ "commands": [{ "do", "resource", "id"?, "as"?, "ifVersion"?, "body"? }] }`. An id
+ * that an earlier command named with `as` stands as `{ "$ref": name }` wherever an id may.
+ */
+export function parseBatch(view: View, body: unknown, newId: () => string): Command[] {
+  const list = (body as { commands?: unknown } | null)?.commands
+  if (!Array.isArray(list) || list.length === 0 || Object.keys(body as object).length !== 1) {
+    throw new Problem('invalid-command', {
+      detail: 'The body of a batch is { "commands": [ ... ] } with at least one command.',
+    })
+  }
+  if (list.length > limits.batchCommandsMax) {
+    throw new Problem('invalid-command', {
+      detail: `A batch has at most ${limits.batchCommandsMax} commands; this one has ${list.length}.`,
+    })
+  }
+  const faults = new BodyFaults()
+  const idByName = new Map<string, string>()
+  const commands = list.map((each, i) => parseCommand(view, each, `/commands/${i}`, idByName, newId, faults))
+  faults.throwIfAny()
+  return commands.filter((command) => command !== null)
+}
+
+const commandMembers = ['do', 'resource', 'id', 'as', 'ifVersion', 'body']
+const kinds: readonly string[] = ['create', 'replace', 'patch', 'delete'] satisfies CommandKind[]
+
+function parseCommand(
+  view: View,
+  value: unknown,
+  pointer: string,
+  idByName: Map<string, string>,
+  newId: () => string,
+  faults: BodyFaults,
+): Command | null {
+  const given: Record<string, unknown> = typeof value === 'object' && value !== null ? { ...value } : {}
+  const unknown = Object.keys(given).find((name) => !commandMembers.includes(name))
+  const resource = typeof given.resource === 'string' ? view.resources.get(given.resource) : undefined
+  const kind = given.do as CommandKind
+  if (unknown)
+    return refuse(
+      `/${escapePointer(unknown)}`,
+      `A command has no member "${unknown.slice(0, 100)}"; it has ${commandMembers.join(', ')}.`,
+    )
+  if (!kinds.includes(kind)) return refuse('/do', `"do" is one of ${kinds.join(', ')}.`)
+  if (!resource) return refuse('/resource', `"resource" is one of ${[...view.resources.keys()].join(', ')}.`)
+  const as = given.as
+  if (as !== undefined && (typeof as !== 'string' || !/^[\w-]{1,64}$/.test(as)))
+    return refuse('/as', '"as" is 1 to 64 letters, digits, _ and -.')
+  const named = resolveReferences(resource, given, idByName)
+  if (typeof named === 'string') return refuse('', `No earlier command is named "${named.slice(0, 64)}".`)
+  const id = kind === 'create' ? (named.id ?? newId()) : named.id
+  if (typeof id !== 'string' || !uuidv7.test(id))
+    return refuse('/id', '"id" is a UUID of version 7 in lower case, or a { "$ref": name }.')
+  if (kind === 'create' && named.id !== undefined)
+    return refuse('/id', 'A create gets its id from Perigee; use "replace" to choose it.')
+  if (as !== undefined) idByName.set(as, id)
+  const condition = parseIfVersion(given.ifVersion)
+  if (!condition)
+    return refuse(
+      '/ifVersion',
+      '"ifVersion" is a version, a whole number from 1, or 0 where there must be no record yet.',
+    )
+  const input = kind === 'delete' ? [] : parseInput(resource, kind, named.body, `${pointer}/body`, faults)
+  return { kind, view: resource, id, input, condition, pointer }
+
+  function refuse(at: string, message: string): null {
+    faults.add('invalid-command', pointer + at, 'invalid-command', message)
+    return null
+  }
+}
+
+function parseIfVersion(value: unknown): Condition | null {
+  if (value === undefined) return { kind: 'none' }
+  if (!Number.isSafeInteger(value) || Number(value) < 0) return null
+  return value === 0 ? { kind: 'absent' } : { kind: 'versions', versions: [Number(value)] }
+}
+
+/** The command's id and body with references resolved, or the name that no earlier command has. */
+function resolveReferences(
+  view: ResourceView,
+  given: Record<string, unknown>,
+  idByName: ReadonlyMap<string, string>,
+): { id: unknown; body: unknown } | string {
+  const resolve = (value: unknown): unknown => {
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, '$ref')) return value
+    const name = String((value as { $ref: unknown }).$ref)
+    return idByName.get(name) ?? { missing: name }
+  }
+  const isMissing = (value: unknown): value is { missing: string } =>
+    typeof value === 'object' && value !== null && Object.hasOwn(value, 'missing') && Object.keys(value).length === 1
+  const id = resolve(given.id)
+  if (isMissing(id)) return id.missing
+  const { body } = given
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) return { id, body }
+  const isId = (name: string) => view.fields.get(name)?.kind === 'id'
+  const entries = Object.entries(body).map(
+    ([name, value]) => [name, isId(name) ? resolve(value) : value, value] as const,
+  )
+  const missing = entries.find(([, resolved, value]) => resolved !== value && isMissing(resolved))
+  if (missing) return (missing[1] as { missing: string }).missing
+  return { id, body: Object.fromEntries(entries) }
+}

@@ -1,0 +1,287 @@
+import { type Caller, callerShape, predicateSql, resolve } from '../schema/access.ts'
+import type { Derived } from '../schema/derived.ts'
+import { jsonObjectSql, quoted } from '../schema/field.ts'
+import type { Resource } from '../schema/model.ts'
+import type { Reference } from '../schema/table.ts'
+import { Parameters, ShapeCache, type Text } from '../store/text.ts'
+import type { Value } from '../value.ts'
+import type { Command, WriteRequest } from './command.ts'
+
+/** The one place where writes become SQL. A text depends on the command's shape alone and is made once for it. */
+export interface CommandSql {
+  /** Changes exactly one row, or the command is refused. */
+  readonly write: Text<Bound>
+  /** Why a write was refused: `[visible version, version, ok per reference..., used per incoming reference...]`. */
+  readonly explain: Text<Bound>
+  /** The command's result in a batch, put aside until the batch answers. */
+  readonly putAside: Text<Bound>
+  /** The answer of a single command: status, version, record, position. */
+  readonly answer: Text<Bound>
+  /** The same, stored under the idempotency key first. */
+  readonly storedAnswer: Text<Bound>
+}
+
+/** Where the values of a command's statements come from. `index` is the command's place in its batch. */
+export interface Bound {
+  readonly command: Command
+  readonly request: WriteRequest
+  readonly index: number
+}
+
+class WriteParameters extends Parameters<Bound> {
+  readonly caller: Caller
+
+  constructor(caller: Caller) {
+    super()
+    this.caller = caller
+  }
+
+  get tenant() {
+    return this.once('tenant', ({ request }) => request.caller.tenant)
+  }
+  get id() {
+    return this.once('id', ({ command }) => command.id)
+  }
+  get now() {
+    return this.once('now', ({ request }) => request.now)
+  }
+  get key() {
+    return this.once('key', ({ request }) => request.key?.key ?? null)
+  }
+  input(index: number) {
+    return this.once(`input ${index}`, ({ command }) => command.input[index]?.[1] ?? null)
+  }
+  readonly subject = () =>
+    this.once('subject', ({ request: { caller } }) => (caller.kind === 'user' ? caller.subject : null))
+}
+
+const compiled = new ShapeCache<CommandSql>()
+
+/** The statements of a command, compiled once for its shape. */
+export function compileCommand(command: Command, caller: Caller): CommandSql {
+  const { kind, view, condition, input } = command
+  const patched = input.map(([field, value]) => field.name + (merges(command, field.name, value) ? '+' : '')).join()
+  const shape = `${kind} ${view.version} ${view.name} ${condition.kind} ${callerShape(caller)} ${kind === 'patch' ? patched : ''}`
+  return compiled.get(shape, () => ({
+    write: compileWrite(command, caller),
+    explain: compileExplain(command, caller),
+    putAside: compilePutAside(command, caller),
+    answer: compileAnswer(command, caller),
+    storedAnswer: compileStoredAnswer(command, caller),
+  }))
+}
+
+/** A JSON object in a patch is merged into the column (RFC 7396); any other value takes its place. */
+function merges(command: Command, name: string, value: Value): boolean {
+  const field = command.view.fields.get(name)
+  return command.kind === 'patch' && field?.kind === 'json' && typeof value === 'string' && value.startsWith('{')
+}
+
+function compileWrite(command: Command, caller: Caller): Text<Bound> {
+  switch (command.kind) {
+    case 'create':
+      return compileInsert(command, caller, 'refuse')
+    case 'replace':
+      if (command.condition.kind === 'none') return compileInsert(command, caller, 'update')
+      return command.condition.kind === 'absent'
+        ? compileInsert(command, caller, 'nothing')
+        : compileUpdate(command, caller)
+    case 'patch':
+      return compileUpdate(command, caller)
+    case 'delete': {
+      const p = new WriteParameters(caller)
+      const where = [...identityConditions(command, p), oldRowCondition(command.view.resource, p)]
+      return p.text(`delete from ${quoted(command.view.resource.name)} where ${where.join(' and ')}`)
+    }
+  }
+}
+
+/**
+ * A new record, its version one more than the last that its id ever had, so that an ETag never means two things.
+ * Guards stand in the `where` of its `select`, over the values that it would have.
+ */
+function compileInsert(command: Command, caller: Caller, onConflict: 'refuse' | 'update' | 'nothing'): Text<Bound> {
+  const p = new WriteParameters(caller)
+  const { resource } = command.view
+  const table = quoted(resource.name)
+  const lastVersion = `(select version from changes where tenant = ${p.tenant} and resource = '${resource.name}' and id = ${p.id} order by seq desc limit 1)`
+  const values = new Map<string, string>([
+    ['tenant', p.tenant],
+    ['id', p.id],
+    ['version', command.kind === 'create' ? '1' : `coalesce(${lastVersion}, 0) + 1`],
+    ['createdAt', p.now],
+    ['updatedAt', p.now],
+  ])
+  for (const [index, [field]] of command.input.entries()) values.set(field.name, p.input(index))
+  for (const derived of resource.derived.values()) {
+    if (derived.kind === 'copy') values.set(derived.column, copyTruth(derived, values, p))
+  }
+  const columns = [...values.keys()].map(quoted).join(', ')
+  const guards = newRowConditions(
+    command,
+    (field) => values.get(field) ?? fallbackSql(resource, field),
+    resource.references,
+    p,
+  )
+  const insert = `insert into ${table}(${columns}) select ${[...values.values()].join(', ')} where ${guards.join(' and ')}`
+  if (onConflict === 'refuse') return p.text(insert)
+  if (onConflict === 'nothing') return p.text(`${insert} on conflict(tenant, id) do nothing`)
+  const sets = command.input.map(([field]) => `${quoted(field.name)} = excluded.${quoted(field.name)}`)
+  const old = predicateSql(resolve(resource.access.write, caller), (field) => `${table}.${quoted(field)}`, p.subject)
+  return p.text(
+    `${insert} on conflict(tenant, id) do update set ${[...sets, 'updatedAt = excluded.updatedAt'].join(', ')}, version = ${table}.version + 1 where ${old}`,
+  )
+}
+
+function copyTruth(derived: Derived, values: ReadonlyMap<string, string>, p: WriteParameters): string {
+  const link = values.get(derived.link) ?? 'null'
+  return `(select s.${quoted(derived.field ?? '')} from ${quoted(derived.source)} s where s.tenant = ${p.tenant} and s.id = ${link})`
+}
+
+function fallbackSql(resource: Resource, name: string): string {
+  const fallback = resource.fields.get(name)?.fallback ?? null
+  return typeof fallback === 'string' ? `'${fallback.replaceAll("'", "''")}'` : String(fallback)
+}
+
+function compileUpdate(command: Command, caller: Caller): Text<Bound> {
+  const p = new WriteParameters(caller)
+  const { resource } = command.view
+  const valueByField = new Map<string, string>()
+  for (const [index, [field, value]] of command.input.entries()) {
+    const input = p.input(index)
+    const merged = `json_patch(coalesce(${quoted(field.name)}, 'null'), ${input})`
+    valueByField.set(field.name, merges(command, field.name, value) ? merged : input)
+  }
+  const sets = [...valueByField].map(([name, value]) => `${quoted(name)} = ${value}`)
+  const moved = resource.references.filter((reference) => valueByField.has(reference.column))
+  const where = [
+    ...identityConditions(command, p),
+    oldRowCondition(resource, p),
+    ...newRowConditions(command, (field) => valueByField.get(field) ?? quoted(field), moved, p),
+  ]
+  return p.text(
+    `update ${quoted(resource.name)} set ${[...sets, `updatedAt = ${p.now}`].join(', ')}, version = version + 1 where ${where.join(' and ')}`,
+  )
+}
+
+function identityConditions(command: Command, p: WriteParameters): string[] {
+  const conditions = [`tenant = ${p.tenant}`, `id = ${p.id}`]
+  if (command.condition.kind === 'absent') conditions.push('0')
+  if (command.condition.kind !== 'versions') return conditions
+  const versions = p.once('versions', ({ command: { condition } }) =>
+    condition.kind === 'versions' ? JSON.stringify(condition.versions) : null,
+  )
+  return [...conditions, `version in (select value from json_each(${versions}))`]
+}
+
+function oldRowCondition(resource: Resource, p: WriteParameters): string {
+  return predicateSql(resolve(resource.access.write, p.caller), quoted, p.subject)
+}
+
+/**
+ * What must hold of the row as it will be: the caller may write it, and may read whatever it refers to. A reference
+ * that every caller of this shape may read is left to its foreign key.
+ */
+function newRowConditions(
+  command: Command,
+  value: (field: string) => string,
+  references: readonly Reference[],
+  p: WriteParameters,
+): string[] {
+  const allowed = predicateSql(resolve(command.view.resource.access.write, p.caller), value, p.subject)
+  const guarded = references.filter((each) => resolve(readRule(command, each), p.caller).kind !== 'always')
+  return [allowed, ...guarded.map((each) => referenceCondition(command, each, value(each.column), p))]
+}
+
+function readRule(command: Command, reference: Reference) {
+  return command.view.other(reference.to).resource.access.read
+}
+
+/** The record that a reference names exists and the caller may read it, or the reference is null. */
+function referenceCondition(command: Command, reference: Reference, value: string, p: WriteParameters): string {
+  const visible = resolve(readRule(command, reference), p.caller)
+  const readable = predicateSql(visible, (field) => `x.${quoted(field)}`, p.subject)
+  return `(${value} is null or exists (select 1 from ${quoted(reference.to)} x where x.tenant = ${p.tenant} and x.id = ${value} and ${readable}))`
+}
+
+function compileExplain(command: Command, caller: Caller): Text<Bound> {
+  const p = new WriteParameters(caller)
+  const { resource } = command.view
+  const table = quoted(resource.name)
+  const visible = predicateSql(resolve(resource.access.read, caller), (field) => `t.${quoted(field)}`, p.subject)
+  const version = (condition: string) =>
+    `(select t.version from ${table} t where t.tenant = ${p.tenant} and t.id = ${p.id} and ${condition})`
+  const references = explainedReferences(command).map((reference) => {
+    const index = command.input.findIndex(([field]) => field.name === reference.column)
+    return referenceCondition(command, reference, p.input(index), p)
+  })
+  const users = resource.referencedBy.map(
+    (reference) =>
+      `exists (select 1 from ${quoted(reference.from)} x where x.tenant = ${p.tenant} and x.${quoted(reference.column)} = ${p.id})`,
+  )
+  const facts = [version(visible), version('1'), ...references, ...(command.kind === 'delete' ? users : [])]
+  return p.text(`select ${facts.join(', ')}`)
+}
+
+/** The references that a command sets, in the order in which `explain` answers them. */
+export function explainedReferences(command: Command): Reference[] {
+  return command.view.resource.references.filter((reference) =>
+    command.input.some(([field]) => field.name === reference.column),
+  )
+}
+
+/** What became of the command, read after it: status, version, record as JSON; and where it is read from. */
+function resultOf(
+  command: Command,
+  p: WriteParameters,
+): { status: string; version: string; record: string; from: string } {
+  const { resource, fields } = command.view
+  if (command.kind === 'delete') return { status: '204', version: 'null', record: 'null', from: '' }
+  const last = `(select iif(operation = 'create', 201, 200) from changes where tenant = ${p.tenant} and resource = '${resource.name}' and id = ${p.id} order by seq desc limit 1)`
+  const status = command.kind === 'create' ? '201' : command.kind === 'patch' ? '200' : last
+  const from = ` from ${quoted(resource.name)} t where t.tenant = ${p.tenant} and t.id = ${p.id}`
+  return { status, version: 't.version', record: jsonObjectSql([...fields.values()], 't'), from }
+}
+
+const position = '(select max(seq) from changes)'
+
+function compileAnswer(command: Command, caller: Caller): Text<Bound> {
+  const p = new WriteParameters(caller)
+  const { status, version, record, from } = resultOf(command, p)
+  return p.text(`select ${status}, ${version}, ${record}, ${position}${from}`)
+}
+
+function compileStoredAnswer(command: Command, caller: Caller): Text<Bound> {
+  const p = new WriteParameters(caller)
+  const { status, version, record, from } = resultOf(command, p)
+  return p.text(
+    `update idempotency set (status, version, body, seq) = (select ${status}, ${version}, ${record}, ${position}${from}), id = ${p.id} where tenant = ${p.tenant} and key = ${p.key} returning status, version, body, seq`,
+  )
+}
+
+function compilePutAside(command: Command, caller: Caller): Text<Bound> {
+  const p = new WriteParameters(caller)
+  const { status, version, record, from } = resultOf(command, p)
+  const index = p.add((bound) => bound.index)
+  const name = command.view.name
+  return p.text(
+    `insert into batchResults(place, result) select ${index}, json_object('status', ${status}, 'resource', '${name}', 'id', ${p.id}, 'version', ${version}, 'record', ${record})${from}`,
+  )
+}
+
+const batchBody = `(select '{"results":[' || group_concat(result, ',') || ']}' from (select result from batchResults order by place))`
+
+/** The answer of a batch: status, no version, the results as one JSON text, position. */
+export const batchAnswerSql = `select 200, null, ${batchBody}, ${position}`
+/** The same, stored under the idempotency key first. Arguments: tenant, key. */
+export const batchStoredAnswerSql = `update idempotency set (status, version, body, seq) = (select 200, null, ${batchBody}, ${position}) where tenant = ? and key = ? returning status, version, body, seq`
+export const batchClearSql = 'delete from batchResults'
+
+/** Names the writer for the log. Arguments: actor, request id, time. */
+export const setContextSql = 'update context set actor = ?, request = ?, time = ? where one = 1'
+/** Claims an idempotency key, or one that has expired. Arguments: tenant, key, fingerprint, now, expiry. */
+export const claimSql =
+  'insert into idempotency(tenant, key, fingerprint, createdAt) values (?1, ?2, ?3, ?4) on conflict(tenant, key) do update set fingerprint = excluded.fingerprint, createdAt = excluded.createdAt, status = null, id = null, version = null, body = null, seq = null where idempotency.createdAt < ?5'
+/** What stands under a key. Arguments: tenant, key. */
+export const claimedSql =
+  'select fingerprint, status, id, version, body, seq from idempotency where tenant = ? and key = ?'

@@ -1,0 +1,99 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { startServer } from '../../src/entry/bun.ts'
+import { createKey } from '../../src/entry/keys.ts'
+import { databaseFile, migrateDataDir, type Node } from '../../src/entry/node.ts'
+import { model } from '../../src/model/index.ts'
+
+/** A real server on a free port over a real, empty, migrated database in a folder of its own. */
+export interface TestServer {
+  readonly url: string
+  readonly dataDir: string
+  readonly databaseFile: string
+  readonly node: Node
+  /** A key of the tenant `demo` that may read and write; or of another tenant, with other scopes, for a user. */
+  key(options?: { tenant?: string; scopes?: string[]; subject?: string | null }): Promise<string>
+  /** One request. `body` is sent as JSON, or as merge patch with PATCH; `key` null sends none. */
+  call(method: string, path: string, options?: CallOptions): Promise<Answer>
+  stop(): Promise<void>
+}
+
+export interface CallOptions {
+  readonly key?: string | null
+  readonly body?: unknown
+  readonly headers?: Record<string, string>
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: tests look into bodies of many shapes.
+export type Answer = { status: number; headers: Headers; text: string; body: any }
+
+export function temporaryFolder(): { path: string; remove(): void } {
+  const path = mkdtempSync(join(tmpdir(), 'perigee-test-'))
+  return { path, remove: () => rmSync(path, { recursive: true, force: true }) }
+}
+
+export async function testServer(
+  settings: { publicTenant?: string | null; allowedOrigins?: string[] } = {},
+): Promise<TestServer> {
+  const folder = temporaryFolder()
+  await migrateDataDir(folder.path)
+  const server = await startServer(
+    {
+      port: 0,
+      host: '127.0.0.1',
+      dataDir: folder.path,
+      region: 'test',
+      publicTenant: settings.publicTenant === undefined ? 'demo' : settings.publicTenant,
+      allowedOrigins: settings.allowedOrigins ?? [],
+    },
+    model,
+  )
+  const { node } = server
+  const makeKey: TestServer['key'] = async ({ tenant = 'demo', scopes = ['read', 'write'], subject = null } = {}) =>
+    (await createKey(node.primary, { tenant, scopes, subject })).key
+  const defaultKey = await makeKey()
+  return {
+    url: server.url,
+    dataDir: folder.path,
+    databaseFile: databaseFile(folder.path),
+    node,
+    key: makeKey,
+    call: (method, path, { key = defaultKey, ...options } = {}) => call(server.url, method, path, { ...options, key }),
+    async stop() {
+      await server.stop()
+      folder.remove()
+    },
+  }
+}
+
+export async function call(
+  url: string,
+  method: string,
+  path: string,
+  { key, body, headers }: CallOptions = {},
+): Promise<Answer> {
+  const type = method === 'PATCH' ? 'application/merge-patch+json' : 'application/json'
+  const response = await fetch(url + path, {
+    method,
+    redirect: 'manual',
+    headers: {
+      ...(key ? { Authorization: `Bearer ${key}` } : {}),
+      ...(body === undefined ? {} : { 'Content-Type': type }),
+      ...headers,
+    },
+    ...(body === undefined
+      ? {}
+      : { body: typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body) }),
+  })
+  const text = await response.text()
+  return { status: response.status, headers: response.headers, text, body: text === '' ? null : parseOrText(text) }
+}
+
+function parseOrText(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
