@@ -1,4 +1,4 @@
-import { createApp } from '../http/app.ts'
+import { type App, createApp } from '../http/app.ts'
 import { baseHeaders } from '../http/present.ts'
 import type { TenantId } from '../schema/access.ts'
 import type { Model } from '../schema/model.ts'
@@ -23,8 +23,6 @@ export async function startServer(settings: Settings, model: Model): Promise<Run
     process.exit(70)
   })
   let stopping = false
-  let inFlight = 0
-  let whenIdle: (() => void) | undefined
   const app = createApp({
     ...node,
     now: Date.now,
@@ -37,16 +35,7 @@ export async function startServer(settings: Settings, model: Model): Promise<Run
     onFault: (error, requestId) => console.error(`perigee: request ${requestId} failed:`, error),
   })
 
-  async function fetch(request: Request): Promise<Response> {
-    inFlight++
-    try {
-      return await app.fetch(request)
-    } finally {
-      if (--inFlight === 0) whenIdle?.()
-    }
-  }
-
-  const server = listen(settings, fetch)
+  const server = listen(settings, app)
   const maintenance = runMaintenance(node)
   return {
     url: `http://${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${server.port}`,
@@ -55,12 +44,8 @@ export async function startServer(settings: Settings, model: Model): Promise<Run
       stopping = true
       maintenance.stop()
       server.stop(false)
-      if (inFlight > 0) {
-        const idle = new Promise<void>((resolve) => {
-          whenIdle = resolve
-        })
-        await Promise.race([idle, Bun.sleep(stopMsMax)])
-      }
+      const deadline = performance.now() + stopMsMax
+      while (server.pendingRequests > 0 && performance.now() < deadline) await Bun.sleep(5)
       await maintenance.stopped
       await server.stop(true)
       await node.close()
@@ -68,9 +53,15 @@ export async function startServer(settings: Settings, model: Model): Promise<Run
   }
 }
 
-function listen(settings: Settings, fetch: (request: Request) => Promise<Response>) {
+function listen(settings: Settings, app: App) {
   try {
-    return Bun.serve({ port: settings.port, hostname: settings.host, idleTimeout: 30, development: false, fetch })
+    return Bun.serve({
+      port: settings.port,
+      hostname: settings.host,
+      idleTimeout: 30,
+      development: false,
+      fetch: app.fetch,
+    })
   } catch (error) {
     throw new CommandError(
       `PORT=${settings.port} on HOST=${settings.host} cannot be listened on: ${(error as Error).message}. Choose another PORT.`,

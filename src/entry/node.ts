@@ -59,7 +59,7 @@ export async function openNode(dataDir: string, model: Model, onDeath: (error: E
   const meta = Object.fromEntries(await reader.rows('select name, value from meta', []))
   const epoch = String(meta.epoch) as Epoch
   const secret = String(meta.secret)
-  const primary = await openEmbedded({ file, waitingMax: limits.pendingWritesMax, onDeath })
+  const primary = await openEmbedded({ file, waitingMax: limits.pendingWritesMax, onCommit: reader.expire, onDeath })
   const sign = (text: string) => new Bun.CryptoHasher('sha256', secret).update(text).digest('base64url')
   return {
     model,

@@ -1,7 +1,9 @@
 import { type Context, Hono } from 'hono'
+import { MemoryCache } from '../cache/memory.ts'
 import type { Seq } from '../log/position.ts'
 import { Problem, problemCodes, problemType } from '../problem.ts'
 import { limits } from '../schema/limits.ts'
+import { andThen, type Soon } from '../soon.ts'
 import type { Reader } from '../store/reader.ts'
 import { buildViews } from '../version/view.ts'
 import { createAuthenticate } from './auth.ts'
@@ -15,7 +17,7 @@ import { batchHandler, writeHandler } from './writes.ts'
 
 export interface App {
   /** Answers one request; never throws, and never answers 500 for what a caller sent. */
-  fetch(request: Request): Promise<Response> | Response
+  fetch(request: Request): Soon<Response>
 }
 
 export function createApp(options: AppOptions): App {
@@ -28,6 +30,7 @@ export function createApp(options: AppOptions): App {
     newest,
     authenticate: createAuthenticate(options),
     metrics: new Metrics(),
+    answers: new MemoryCache(limits.answerCacheBytesMax),
   }
   const hono = new Hono()
   for (const version of [null, ...options.model.versions.map((each) => each.alias)])
@@ -40,30 +43,41 @@ export function createApp(options: AppOptions): App {
       detail: `There is no ${c.req.path.slice(0, 100)}; the resources are ${names}; see /docs.`,
     })
   })
-  hono.onError((error, c) => failure(service, error, c.req.raw, c.req.path))
+  hono.onError((error, c) => failure(service, error, c))
   return { fetch: (request) => serve(hono, service, request) }
 }
 
-async function serve(hono: Hono, service: Service, request: Request): Promise<Response> {
+function serve(hono: Hono, service: Service, request: Request): Soon<Response> {
   if (!hasSoundHost(request)) return problemResponse(new Problem('invalid-host'), '')
   if (request.url.length > limits.urlCharsMax) return problemResponse(new Problem('uri-too-long'), '')
-  const response = await hono.fetch(request)
+  if (request.method !== 'HEAD' && !methodsKnown.includes(request.method)) {
+    const headers = { Allow: methodsKnown.join(', ') }
+    return problemResponse(new Problem('method-not-allowed', { headers }), '')
+  }
+  const response = hono.fetch(request)
   const origin = request.headers.get('origin')
-  return origin === null ? response : allowOrigin(response, origin, service.allowedOrigins)
+  return origin === null ? response : andThen(response, (each) => allowOrigin(each, origin, service.allowedOrigins))
 }
 
-/** A route's handler, its duration counted. */
-function measured(service: Service, route: string, handler: (c: Context) => Promise<Response>) {
-  return async (c: Context): Promise<Response> => {
-    const start = service.elapsed()
-    let response: Response
+/** Answers one request; `start` is when it began, on the monotonic clock. */
+type Handler = (c: Context, start: number) => Soon<Response>
+
+/** A route's handler, its faults answered and its duration counted. */
+function measured(service: Service, route: string, handler: Handler): (c: Context) => Soon<Response> {
+  const answerWithin = (c: Context, start: number): Soon<Response> => {
     try {
-      response = await handler(c)
+      const response = handler(c, start)
+      return response instanceof Promise ? response.catch((error) => failure(service, error, c)) : response
     } catch (error) {
-      response = await failure(service, error, c.req.raw, c.req.path)
+      return failure(service, error, c)
     }
-    service.metrics.record(c.req.method, route, response.status, service.elapsed() - start)
-    return response
+  }
+  return (c) => {
+    const start = service.elapsed()
+    return andThen(answerWithin(c, start), (response) => {
+      service.metrics.record(c.req.method, route, response.status, service.elapsed() - start)
+      return response
+    })
   }
 }
 
@@ -72,7 +86,7 @@ function addResources(hono: Hono, service: Service, alias: string | null) {
   const view = alias === null ? service.newest : (service.views.get(alias) ?? service.newest)
   for (const name of view.resources.keys()) {
     const [list, one, history] = [`/${name}`, `/${name}/:id`, `/${name}/:id/history`]
-    const on = (method: string, route: string, handler: (c: Context) => Promise<Response>) =>
+    const on = (method: string, route: string, handler: Handler) =>
       hono.on(method, prefix + route, measured(service, route, handler))
     on('GET', list, listHandler(service, name, alias))
     on('POST', list, writeHandler(service, name, alias, 'create'))
@@ -89,9 +103,16 @@ function addResources(hono: Hono, service: Service, alias: string | null) {
   refuseOthers(hono, `${prefix}/batch`, 'POST, OPTIONS')
 }
 
-/** Answers OPTIONS, and 405 to the methods that a path does not have. */
+const methodsKnown = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
+
+/**
+ * Answers OPTIONS, and 405 to the methods that a path does not have. They are registered one by one, because a route
+ * for all methods would be a second match of every request, and Hono has a shorter way for one.
+ */
 function refuseOthers(hono: Hono, path: string, methods: string) {
-  hono.all(path, (c) => {
+  const taken = methods.split(', ').filter((method) => method !== 'OPTIONS')
+  const refused = methodsKnown.filter((method) => !taken.includes(method))
+  hono.on(refused, path, (c) => {
     if (c.req.method === 'OPTIONS') {
       const isPreflight = c.req.raw.headers.has('access-control-request-method')
       return new Response(null, { status: 204, headers: { ...baseHeaders, ...optionsHeaders(methods, isPreflight) } })
@@ -154,7 +175,7 @@ async function positionOf(reader: Reader): Promise<Seq> {
 }
 
 /** Any error as an answer. What is no Problem is a fault of ours: it is reported with an id, and the caller gets the id. */
-async function failure(service: Service, error: unknown, request: Request, path: string): Promise<Response> {
+async function failure(service: Service, error: unknown, c: Context): Promise<Response> {
   const headers: Record<string, string> = { 'API-Version': service.newest.version.date }
   let problem: Problem
   if (error instanceof Problem) {
@@ -168,6 +189,6 @@ async function failure(service: Service, error: unknown, request: Request, path:
     service.onFault(error, requestId)
     problem = new Problem('internal-error', { headers: { 'X-Request-Id': requestId } })
   }
-  const response = problemResponse(problem, path, headers)
-  return request.method === 'HEAD' ? new Response(null, response) : response
+  const response = problemResponse(problem, c.req.path, headers)
+  return c.req.method === 'HEAD' ? new Response(null, response) : response
 }

@@ -1,10 +1,11 @@
 import { Problem } from '../problem.ts'
 import type { Caller, TenantId } from '../schema/access.ts'
 import { limits } from '../schema/limits.ts'
+import type { Soon } from '../soon.ts'
 import type { Reader } from '../store/reader.ts'
 
 /** Who a request comes from. Throws `unauthorized`, in the same time for every wrong key. */
-export type Authenticate = (authorization: string | null) => Promise<Caller> | Caller
+export type Authenticate = (authorization: string | null) => Soon<Caller>
 
 export interface AuthOptions {
   readonly reader: Reader

@@ -1,139 +1,125 @@
 import type { Context } from 'hono'
-import type { Position, Seq } from '../log/position.ts'
+import type { Position } from '../log/position.ts'
 import { Problem } from '../problem.ts'
 import { readHistory } from '../read/history.ts'
-import { readPage, readRecord } from '../read/page.ts'
+import { type Page, readPage, readRecord } from '../read/page.ts'
 import { planList, planRecord } from '../read/plan.ts'
 import { parseListQuery, parsePaging, parseRecordQuery, type Selection } from '../read/query.ts'
-import { type Caller, resolve } from '../schema/access.ts'
+import { type Caller, callerIdentity, resolve } from '../schema/access.ts'
+import { andThen, type Soon } from '../soon.ts'
 import type { ResourceView } from '../version/view.ts'
 import { parseId } from '../write/command.ts'
 import { refuseUnreadable, requireScope } from './auth.ts'
-import { type Consistency, chooseView, matchesTag, parseConsistency, requirePosition } from './negotiation.ts'
-import {
-  baseHeaders,
-  jsonHeaders,
-  pageBody,
-  pageLinks,
-  privateCaching,
-  publicCaching,
-  readVary,
-  serverTiming,
-} from './present.ts'
-import { resourceOf, type Service } from './service.ts'
+import { chooseView, matchesTag, parseConsistency, requirePosition } from './negotiation.ts'
+import { jsonHeaders, pageBody, pageLinks, privateCaching, publicCaching, readVary, serverTiming } from './present.ts'
+import { type ReadAnswer, resourceOf, type Service } from './service.ts'
 
-/** What every read begins with: who asks, in which view, how fresh. */
+/** One read: who asks, in which view, for what. */
 interface ReadRequest {
   readonly caller: Caller
   readonly view: ResourceView
-  readonly consistency: Consistency
+  readonly path: string
+  /** The query string with its question mark, or empty. */
   readonly search: string
-  readonly start: number
+  readonly id: string | undefined
 }
+
+type Produce = (request: ReadRequest, service: Service) => Soon<ReadAnswer>
+
+export const recordHandler = (service: Service, name: string, alias: string | null) =>
+  readHandler(service, name, alias, answerRecord)
+
+export const listHandler = (service: Service, name: string, alias: string | null) =>
+  readHandler(service, name, alias, answerList)
+
+export const historyHandler = (service: Service, name: string, alias: string | null) =>
+  readHandler(service, name, alias, answerHistory)
 
 const everything: Selection = { fields: null, includes: [] }
 
-export function recordHandler(service: Service, name: string, alias: string | null) {
-  return async (c: Context): Promise<Response> => {
-    const request = await beginRead(service, c, name, alias)
-    const selection = request.search === '' ? everything : parseRecordQuery(request.view, request.search)
-    const plan = planRecord(request.view, parseId(c.req.param('id')), selection, request.caller)
-    const planned = service.elapsed()
-    const found = await readRecord(plan, service.reader)
-    const read = service.elapsed()
-    const position = positionAt(service, request, found.seq)
-    if (found.record === null) throw new Problem('not-found', { detail: `There is no ${name} with this id.` })
+function answerRecord({ view, search, id, caller }: ReadRequest, { reader }: Service): Soon<ReadAnswer> {
+  const selection = search === '' ? everything : parseRecordQuery(view, search)
+  return andThen(readRecord(planRecord(view, parseId(id), selection, caller), reader), (found) => {
+    if (found.record === null) throw new Problem('not-found', { detail: `There is no ${view.name} with this id.` })
     const tag = found.head === null ? `"${found.version}"` : `"${found.version}.${found.head}"`
-    const headers = readHeaders(service, request, position, tag, planned, read)
-    if (matchesTag(c.req.raw.headers.get('if-none-match'), tag))
-      return new Response(null, { status: 304, headers: { ...baseHeaders, ...headers } })
-    return new Response(found.record, { headers: { ...jsonHeaders, ...headers } })
+    return { body: found.record, tag, seq: found.seq, links: null }
+  })
+}
+
+function answerList(request: ReadRequest, service: Service): Soon<ReadAnswer> {
+  const { view, search, caller } = request
+  const plan = planList(parseListQuery(view, search), caller, service)
+  return andThen(readPage(plan, service.reader, service), (page) => answerPage(request, service, page))
+}
+
+async function answerHistory(request: ReadRequest, service: Service): Promise<ReadAnswer> {
+  const { view, search, id, caller } = request
+  const page = await readHistory(view, parseId(id), parsePaging(search), caller, service.reader, service)
+  return answerPage(request, service, page)
+}
+
+function answerPage({ path, search }: ReadRequest, { epoch }: Service, page: Page): ReadAnswer {
+  return { body: pageBody(page), tag: `"${epoch}-${page.head}"`, seq: page.seq, links: pageLinks(path, search, page) }
+}
+
+/** Every read: who asks, which view, how fresh; then the answer, kept until the next commit; then its headers. */
+function readHandler(service: Service, name: string, alias: string | null, produce: Produce) {
+  return (c: Context, start: number): Soon<Response> => {
+    const { headers, url } = c.req.raw
+    return andThen(service.authenticate(headers.get('authorization')), (caller) => {
+      requireScope(caller, 'read')
+      const version = chooseView(service.views, service.newest, alias, headers.get('api-version'))
+      const view = resourceOf(version, name)
+      if (resolve(view.resource.access.read, caller).kind === 'never') refuseUnreadable(caller, name)
+      const consistency = parseConsistency(headers.get('consistency'), headers.get('consistency-token'), service.sealer)
+      const query = url.indexOf('?')
+      const search = query < 0 ? '' : url.slice(query)
+      const request: ReadRequest = { caller, view, path: c.req.path, search, id: c.req.param('id') }
+      const begun = service.elapsed()
+      return andThen(answerOf(request, service, produce), (answer) => {
+        const position = { epoch: service.epoch, seq: answer.seq }
+        requirePosition(consistency, position)
+        const timing = serverTiming([
+          ['begin', begun - start],
+          ['read', service.elapsed() - begun],
+        ])
+        return present(service, request, answer, position, timing, headers.get('if-none-match'))
+      })
+    })
   }
 }
 
-export function listHandler(service: Service, name: string, alias: string | null) {
-  return async (c: Context): Promise<Response> => {
-    const request = await beginRead(service, c, name, alias)
-    const cursors = service
-    const plan = planList(parseListQuery(request.view, request.search), request.caller, cursors)
-    const planned = service.elapsed()
-    const page = await readPage(plan, service.reader, cursors)
-    const read = service.elapsed()
-    const position = positionAt(service, request, page.seq)
-    const tag = `"${service.epoch}-${page.head}"`
-    const headers: Record<string, string> = readHeaders(service, request, position, tag, planned, read)
-    const links = pageLinks(c.req.path, request.search, page)
-    if (links !== null) headers.Link = links
-    if (matchesTag(c.req.raw.headers.get('if-none-match'), tag))
-      return new Response(null, { status: 304, headers: { ...baseHeaders, ...headers } })
-    return new Response(pageBody(page), { headers: { ...jsonHeaders, ...headers } })
-  }
+/** The answer that is kept since the last commit, or one made now. Only what differs by caller is in the key. */
+function answerOf(request: ReadRequest, service: Service, produce: Produce): Soon<ReadAnswer> {
+  const { answers, reader } = service
+  const generation = reader.generation()
+  const key = `${callerIdentity(request.caller)} ${request.view.version} ${request.path}${request.search}`
+  const kept = answers.get(key, generation)
+  if (kept) return kept
+  return andThen(produce(request, service), (answer) => {
+    answers.set(key, answer, 2 * (key.length + answer.body.length) + 200, generation)
+    return answer
+  })
 }
 
-export function historyHandler(service: Service, name: string, alias: string | null) {
-  return async (c: Context): Promise<Response> => {
-    const request = await beginRead(service, c, name, alias)
-    const paging = parsePaging(request.search)
-    const planned = service.elapsed()
-    const page = await readHistory(
-      request.view,
-      parseId(c.req.param('id')),
-      paging,
-      request.caller,
-      service.reader,
-      service,
-    )
-    const position = positionAt(service, request, page.seq)
-    const headers: Record<string, string> = readHeaders(
-      service,
-      request,
-      position,
-      `"${service.epoch}-${page.head}"`,
-      planned,
-      service.elapsed(),
-    )
-    const links = pageLinks(c.req.path, request.search, page)
-    if (links !== null) headers.Link = links
-    return new Response(pageBody(page), { headers: { ...jsonHeaders, ...headers } })
-  }
-}
-
-async function beginRead(service: Service, c: Context, name: string, alias: string | null): Promise<ReadRequest> {
-  const start = service.elapsed()
-  const { headers, url } = c.req.raw
-  const authenticated = service.authenticate(headers.get('authorization'))
-  const caller = authenticated instanceof Promise ? await authenticated : authenticated
-  requireScope(caller, 'read')
-  const view = resourceOf(chooseView(service.views, service.newest, alias, headers.get('api-version')), name)
-  if (resolve(view.resource.access.read, caller).kind === 'never') refuseUnreadable(caller, name)
-  const consistency = parseConsistency(headers.get('consistency'), headers.get('consistency-token'), service.sealer)
-  const query = url.indexOf('?')
-  return { caller, view, consistency, search: query < 0 ? '' : url.slice(query), start }
-}
-
-function positionAt(service: Service, request: ReadRequest, seq: Seq): Position {
-  const position = { epoch: service.epoch, seq }
-  requirePosition(request.consistency, position)
-  return position
-}
-
-function readHeaders(
+function present(
   service: Service,
-  request: ReadRequest,
+  { caller, view }: ReadRequest,
+  answer: ReadAnswer,
   position: Position,
-  tag: string,
-  planned: number,
-  read: number,
-) {
-  return {
-    ETag: tag,
-    'API-Version': request.view.version,
+  timing: string,
+  ifNoneMatch: string | null,
+): Response {
+  const isUnchanged = matchesTag(ifNoneMatch, answer.tag)
+  const headers: Record<string, string> = {
+    ...(isUnchanged ? undefined : jsonHeaders),
+    ETag: answer.tag,
+    'API-Version': view.version,
     'Consistency-Token': service.sealer.seal(position),
-    'Cache-Control': request.caller.kind === 'anonymous' ? publicCaching : privateCaching,
+    'Cache-Control': caller.kind === 'anonymous' ? publicCaching : privateCaching,
     Vary: readVary,
-    'Server-Timing': serverTiming([
-      ['plan', planned - request.start],
-      ['read', read - planned],
-    ]),
+    'Server-Timing': timing,
   }
+  if (answer.links !== null) headers.Link = answer.links
+  return isUnchanged ? new Response(null, { status: 304, headers }) : new Response(answer.body, { headers })
 }

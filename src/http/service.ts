@@ -1,4 +1,5 @@
-import type { Epoch, TokenSealer } from '../log/position.ts'
+import type { MemoryCache } from '../cache/memory.ts'
+import type { Epoch, Seq, TokenSealer } from '../log/position.ts'
 import { Problem } from '../problem.ts'
 import type { TenantId } from '../schema/access.ts'
 import type { Model } from '../schema/model.ts'
@@ -39,6 +40,15 @@ export interface Service extends AppOptions {
   readonly newest: View
   readonly authenticate: Authenticate
   readonly metrics: Metrics
+  readonly answers: MemoryCache<ReadAnswer>
+}
+
+/** What a read answers, but for the headers that differ by request. */
+export interface ReadAnswer {
+  readonly body: string
+  readonly tag: string
+  readonly seq: Seq
+  readonly links: string | null
 }
 
 /** A resource of the view, by its public name. */

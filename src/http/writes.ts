@@ -53,8 +53,7 @@ function handler(
   type: typeof jsonType | typeof mergePatchType | null,
   parse: Parse,
 ) {
-  return async (c: Context): Promise<Response> => {
-    const start = service.elapsed()
+  return async (c: Context, start: number): Promise<Response> => {
     const { headers, method, url } = c.req.raw
     const caller = await service.authenticate(headers.get('authorization'))
     requireScope(caller, 'write')

@@ -1,6 +1,7 @@
 import type { Seq } from '../log/position.ts'
 import { assert, Problem } from '../problem.ts'
 import { limits } from '../schema/limits.ts'
+import { andThen, type Soon } from '../soon.ts'
 import type { Reader, Row } from '../store/reader.ts'
 import { type CursorSigner, sealCursor } from './cursor.ts'
 import type { Include } from './include.ts'
@@ -26,23 +27,26 @@ export interface Found {
   readonly head: number | null
 }
 
-export async function readRecord(plan: RecordPlan, reader: Reader): Promise<Found> {
+export function readRecord(plan: RecordPlan, reader: Reader): Soon<Found> {
   const compiled = compileRead(plan)
-  const result = reader.rows(compiled.sql, compiled.bind(plan))
-  const [row] = result instanceof Promise ? await result : result
-  assert(row, 'a record read always has one row')
-  const text = row[0] as string | null
-  return {
-    record: text === null || plan.includes.length === 0 ? text : withIncludes(text, row, 4, plan.includes),
-    version: row[1] as number,
-    seq: (row[2] ?? 0) as Seq,
-    head: row[3] as number | null,
-  }
+  return andThen(reader.rows(compiled.sql, compiled.bind(plan)), ([row]) => {
+    assert(row, 'a record read always has one row')
+    const text = row[0] as string | null
+    return {
+      record: text === null || plan.includes.length === 0 ? text : withIncludes(text, row, 4, plan.includes),
+      version: row[1] as number,
+      seq: (row[2] ?? 0) as Seq,
+      head: row[3] as number | null,
+    }
+  })
 }
 
-export async function readPage(plan: ListPlan, reader: Reader, cursors: CursorSigner): Promise<Page> {
+export function readPage(plan: ListPlan, reader: Reader, cursors: CursorSigner): Soon<Page> {
   const compiled = compileRead(plan)
-  const result = await reader.rows(compiled.sql, compiled.bind(plan))
+  return andThen(reader.rows(compiled.sql, compiled.bind(plan)), (result) => pageOf(plan, result, cursors))
+}
+
+function pageOf(plan: ListPlan, result: readonly Row[], cursors: CursorSigner): Page {
   const facts = result.at(-1)
   assert(facts, 'a page always has its facts')
   const [seq, head, rows, count] = facts

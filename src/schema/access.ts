@@ -86,9 +86,27 @@ export function ruleFields(rule: Rule): string[] {
  * What of a caller decides the shape of a plan: the kind and the scopes, never the tenant or the subject, which are
  * bound as values. Plans are cached by it.
  */
-export function callerShape(caller: Pick<Caller, 'kind' | 'scopes'>): string {
-  return `${caller.kind}:${[...caller.scopes].sort().join(' ')}`
+export function callerShape(caller: Caller): string {
+  const known = shapeByCaller.get(caller)
+  if (known) return known
+  const shape = `${caller.kind}:${[...caller.scopes].sort().join(' ')}`
+  shapeByCaller.set(caller, shape)
+  return shape
 }
+
+/** Everything of a caller that decides what it may see: answers to callers of one identity are the same. */
+export function callerIdentity(caller: Caller): string {
+  const known = identityByCaller.get(caller)
+  if (known) return known
+  const identity = `${caller.tenant} ${caller.kind === 'user' ? caller.subject : ''} ${callerShape(caller)}`
+  identityByCaller.set(caller, identity)
+  return identity
+}
+
+const identityByCaller = new WeakMap<Caller, string>()
+
+/** Callers are kept while their key is trusted, and asked for their shape at every request. */
+const shapeByCaller = new WeakMap<Caller, string>()
 
 /** The condition of a predicate. `column` says where a field's value is; `subject` binds the caller's. */
 export function predicateSql(predicate: Predicate, column: (field: string) => string, subject: () => string): string {

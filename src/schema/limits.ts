@@ -31,6 +31,8 @@ export const limits = {
   fanoutRowsMax: 1_000,
   /** Commands that may wait for the writer; one more is answered `overloaded`. */
   pendingWritesMax: 10_000,
+  /** What a node keeps of its own answers, until the next commit. */
+  answerCacheBytesMax: 33_554_432,
   /** How long a node trusts a key that it has checked: a revoked key stops working within this time. */
   keyTrustMsMax: 2_000,
 } as const

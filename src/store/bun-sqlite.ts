@@ -28,9 +28,25 @@ export function openReader(file: string): Reader {
     return statement
   }
 
+  const dataVersion = database.prepare<unknown, Value[]>('PRAGMA data_version')
+  let generation = -1
+  let isFresh = false
+  const expire = () => {
+    isFresh = false
+  }
+
   return {
+    generation() {
+      if (isFresh) return generation
+      generation = Number(dataVersion.values()[0]?.[0])
+      isFresh = true
+      setImmediate(expire)
+      return generation
+    },
+    expire,
     rows: (sql, args) => prepare(sql).values(...args) as Row[],
     close() {
+      dataVersion.finalize()
       for (const statement of prepared.values()) statement.finalize()
       database.close()
     },

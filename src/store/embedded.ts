@@ -16,6 +16,8 @@ export interface EmbeddedOptions {
   readonly waitingMax: number
   /** Batches in one group at most, so that the first of them does not wait for too many. */
   readonly groupBatchesMax?: number
+  /** A group has been committed; called before anyone is told the outcome. */
+  readonly onCommit?: () => void
   /** The writer thread died of a fault of ours. What was in flight has been settled as unknown. */
   readonly onDeath: (error: Error) => void
 }
@@ -39,6 +41,7 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Primary> {
   worker.onmessage = (event: MessageEvent<string>) => {
     const answer = JSON.parse(event.data) as WriterAnswer
     if (answer.kind !== 'outcomes') return onControl?.(answer.kind)
+    options.onCommit?.()
     const settled = inFlight
     inFlight = []
     if (waiting.length > 0) send()

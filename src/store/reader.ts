@@ -1,3 +1,4 @@
+import type { Soon } from '../soon.ts'
 import type { Value } from '../value.ts'
 
 /** One row of a result, in the order of the statement's columns. */
@@ -8,6 +9,12 @@ export type Row = readonly Value[]
  * Drivers keep statements prepared by their text, so callers keep texts few: values are always bound.
  */
 export interface Reader {
-  rows(sql: string, args: readonly Value[]): readonly Row[] | Promise<readonly Row[]>
+  rows(sql: string, args: readonly Value[]): Soon<readonly Row[]>
+  /**
+   * A number that is another after every commit which reads can see. Asked again within one turn of the event loop it
+   * may be the same as before, but for a commit that `expire` has told of.
+   */
+  generation(): number
+  expire(): void
   close(): void
 }
