@@ -5,28 +5,35 @@
  */
 import { Database, type Statement } from 'bun:sqlite'
 import type { Value } from '../value.ts'
-import type { Cause, Outcome } from './primary.ts'
+import {
+  answersBit,
+  guardedBit,
+  type WireBatch,
+  type WireCall,
+  type WireStep,
+  type WriterAnswer,
+  type WriterMessage,
+} from './embedded-wire.ts'
+import { type Cause, type Outcome, setContextSql } from './primary.ts'
 import type { Row } from './reader.ts'
-
-/** Texts are sent once and then named by number. */
-export interface GroupMessage {
-  readonly kind: 'group'
-  /** The texts named before are forgotten first. */
-  readonly forget: boolean
-  readonly texts: readonly string[]
-  readonly batches: readonly (readonly WireStep[])[]
-}
-/** text, arguments, what its rows are for, and the text and arguments of what explains a refusal. */
-export type WireStep = [number, readonly Value[], 'plain' | 'guard' | 'answer', number, readonly Value[]]
-export type WriterMessage = GroupMessage | { readonly kind: 'open'; readonly file: string } | { readonly kind: 'close' }
-export type WriterAnswer =
-  | { readonly kind: 'opened' | 'closed' }
-  | { readonly kind: 'outcomes'; readonly outcomes: readonly Outcome[] }
 
 declare const self: Worker
 
 let database: Database
 const statements: Statement<unknown, Value[]>[] = []
+const controls = new Map<string, Statement<unknown, Value[]>>()
+let contextIsSet = false
+
+/** The writer's own statements, kept prepared. */
+function prepared(sql: string): Statement<unknown, Value[]> {
+  const known = controls.get(sql) ?? database.prepare<unknown, Value[]>(sql)
+  controls.set(sql, known)
+  return known
+}
+
+function control(sql: string) {
+  prepared(sql).run()
+}
 
 self.onmessage = (event: MessageEvent<string>) => {
   const message = JSON.parse(event.data) as WriterMessage
@@ -38,7 +45,7 @@ self.onmessage = (event: MessageEvent<string>) => {
     for (const text of message.texts) statements.push(database.prepare<unknown, Value[]>(text))
     answer({ kind: 'outcomes', outcomes: commitGroup(message.batches) })
   } else {
-    for (const statement of statements) statement.finalize()
+    for (const statement of [...statements, ...controls.values()]) statement.finalize()
     database.run('PRAGMA wal_checkpoint(TRUNCATE)')
     database.close()
     answer({ kind: 'closed' })
@@ -59,52 +66,70 @@ function open(file: string): Database {
   return opened
 }
 
-function commitGroup(batches: GroupMessage['batches']): Outcome[] {
+function commitGroup(batches: readonly WireBatch[]): Outcome[] {
   const outcomes: Outcome[] = []
   try {
-    database.run('BEGIN IMMEDIATE')
+    control('BEGIN IMMEDIATE')
     for (const batch of batches) outcomes.push(runBatch(batch))
-    database.run('COMMIT')
+    if (contextIsSet) setContext(null)
+    control('COMMIT')
     return outcomes
   } catch (error) {
     if (database.inTransaction) database.run('ROLLBACK')
+    contextIsSet = false
     return batches.map(() => ({ kind: 'failed', reason: failureReason(error) }))
   }
 }
 
 /** Runs one batch inside the group's transaction; a refusal undoes its own statements only. */
-function runBatch(steps: readonly WireStep[]): Outcome {
-  database.run('SAVEPOINT batch')
+function runBatch(batch: WireBatch): Outcome {
+  if (batch.context || contextIsSet) setContext(batch.context)
+  control('SAVEPOINT batch')
   let rows: readonly Row[] = []
-  for (const [index, step] of steps.entries()) {
+  for (const [index, step] of batch.steps.entries()) {
     const result = runStep(step)
     if (Array.isArray(result)) {
-      if (step[2] === 'answer') rows = result
+      if (step[2] & answersBit) rows = result
       continue
     }
-    const explanation = step[3] < 0 ? null : ((statements[step[3]]?.values(...step[4])[0] ?? null) as Row | null)
-    database.run('ROLLBACK TO batch')
-    database.run('RELEASE batch')
-    return { kind: 'refused', step: index, explanation, ...(result as Refusal) }
+    const explanation = firstRow(step[3])
+    control('ROLLBACK TO batch')
+    control('RELEASE batch')
+    return { kind: 'refused', step: index, explanation, claimed: firstRow(batch.claimed), ...(result as Refusal) }
   }
-  database.run('RELEASE batch')
+  control('RELEASE batch')
   return { kind: 'committed', rows }
+}
+
+/** The context outlives a batch's savepoint, so that a group sets it once for each batch and clears it once. */
+function setContext(context: WireBatch['context']) {
+  prepared(setContextSql).run(...(context ?? [null, null, null]))
+  contextIsSet = context !== null
+}
+
+function firstRow(call: WireCall | null): Row | null {
+  return call === null ? null : ((statementOf(call[0]).values(...call[1])[0] as Row | undefined) ?? null)
 }
 
 type Refusal = { cause: Cause; message: string }
 
 function runStep([text, args, use]: WireStep): Row[] | Refusal {
-  const statement = statements[text]
-  if (!statement) throw new Error('broken invariant: a statement is sent before it is named')
+  const statement = statementOf(text)
   try {
-    if (use === 'answer') return statement.values(...args) as Row[]
-    const { changes } = statement.run(...args)
-    return use === 'guard' && changes === 0 ? { cause: 'guard', message: '' } : []
+    const rows = use & answersBit ? (statement.values(...args) as Row[]) : []
+    const isEmpty = use & answersBit ? rows.length === 0 : statement.run(...args).changes === 0
+    return use & guardedBit && isEmpty ? { cause: 'guard', message: '' } : rows
   } catch (error) {
     const cause = constraintOf(error)
     if (cause === null) throw error
     return { cause, message: (error as Error).message }
   }
+}
+
+function statementOf(text: number): Statement<unknown, Value[]> {
+  const statement = statements[text]
+  if (!statement) throw new Error('broken invariant: a statement is sent before it is named')
+  return statement
 }
 
 const causeByCode: Readonly<Record<string, Cause>> = {

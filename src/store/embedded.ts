@@ -1,4 +1,4 @@
-import type { WireStep, WriterAnswer, WriterMessage } from './embedded-writer.ts'
+import { answersBit, guardedBit, type WireBatch, type WriterAnswer, type WriterMessage } from './embedded-wire.ts'
 import type { Batch, Outcome, Primary } from './primary.ts'
 
 /** Texts that the writer keeps prepared before it starts anew. */
@@ -32,6 +32,7 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Primary> {
   let newTexts: string[] = []
   let waiting: Waiting[] = []
   let inFlight: Waiting[] = []
+  let isSending = false
   let batches = 0
   let groups = 0
   let whenIdle: (() => void) | undefined
@@ -66,14 +67,17 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Primary> {
     return id
   }
 
-  function toWire(batch: Batch): WireStep[] {
-    return batch.steps.map(({ sql, args, guarded, answers, explain }) => [
-      textId(sql),
-      args,
-      guarded ? 'guard' : answers ? 'answer' : 'plain',
-      explain ? textId(explain.sql) : -1,
-      explain?.args ?? [],
-    ])
+  function toWire({ context, claimed, steps }: Batch): WireBatch {
+    return {
+      context: context ? [context.actor, context.request, context.time] : null,
+      claimed: claimed ? [textId(claimed.sql), claimed.args] : null,
+      steps: steps.map(({ sql, args, guarded, answers, explain }) => [
+        textId(sql),
+        args,
+        (guarded ? guardedBit : 0) | (answers ? answersBit : 0),
+        explain ? [textId(explain.sql), explain.args] : null,
+      ]),
+    }
   }
 
   function post(message: WriterMessage) {
@@ -81,6 +85,8 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Primary> {
   }
 
   function send() {
+    isSending = false
+    if (inFlight.length > 0 || waiting.length === 0) return
     const most = options.groupBatchesMax ?? 256
     inFlight = waiting.length <= most ? waiting : waiting.slice(0, most)
     waiting = waiting.length <= most ? [] : waiting.slice(most)
@@ -108,12 +114,16 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Primary> {
       if (waiting.length >= options.waitingMax) return Promise.resolve({ kind: 'failed', reason: 'overloaded' })
       const { promise, resolve } = Promise.withResolvers<Outcome>()
       waiting.push({ batch, settle: resolve })
-      if (inFlight.length === 0) send()
+      if (inFlight.length === 0 && !isSending) {
+        // What else arrives in this turn of the event loop shares the group.
+        isSending = true
+        setImmediate(send)
+      }
       return promise
     },
     stats: () => ({ waiting: waiting.length + inFlight.length, groups, batches }),
     async close() {
-      if (!dead && inFlight.length > 0) {
+      if (!dead && inFlight.length + waiting.length > 0) {
         await new Promise<void>((resolve) => {
           whenIdle = resolve
         })

@@ -1,22 +1,40 @@
 import type { Value } from '../value.ts'
 import type { Row } from './reader.ts'
 
-/** One statement of a batch. */
-export interface Step {
+/** A statement and its arguments. */
+export interface Call {
   readonly sql: string
   readonly args: readonly Value[]
-  /** The statement must change exactly one row, or the whole batch is refused. */
+}
+
+/** One statement of a batch. */
+export interface Step extends Call {
+  /** The statement must change a row, or answer one where it answers, or the whole batch is refused. */
   readonly guarded?: boolean
   /** Its rows are the batch's answer. */
   readonly answers?: boolean
-  /** When this step is refused: read in the same transaction, before it is rolled back, to say why. */
-  readonly explain?: { readonly sql: string; readonly args: readonly Value[] }
+  /** When this step is refused: read in the same transaction to say why. */
+  readonly explain?: Call
 }
 
 /** Statements that commit together or not at all. */
 export interface Batch {
   readonly steps: readonly Step[]
+  /** Who writes, for the log. Batches without are logged without an actor, at SQLite's own time. */
+  readonly context?: WriteContext
+  /** When the batch is refused, whatever the step: what of an earlier batch explains it before anything else. */
+  readonly claimed?: Call
 }
+
+/** The actor and the request as the log names them, and the time as an instant. */
+export interface WriteContext {
+  readonly actor: string
+  readonly request: string
+  readonly time: string
+}
+
+/** Puts a WriteContext where the triggers of the log find it; null values take it away. */
+export const setContextSql = 'update context set actor = ?, request = ?, time = ? where one = 1'
 
 /** Why a batch was refused: its guard changed no row, or a constraint of the table did not hold. */
 export type Cause = 'guard' | 'unique' | 'foreign-key' | 'check' | 'not-null'
@@ -31,6 +49,8 @@ export type Outcome =
       /** SQLite's own words, which name the columns of a unique constraint. */
       readonly message: string
       readonly explanation: Row | null
+      /** The row of the batch's `claimed`, where there was one. */
+      readonly claimed: Row | null
     }
   | { readonly kind: 'failed'; readonly reason: 'full' | 'io' | 'overloaded' }
   /** Whether it was applied is not known. */

@@ -51,7 +51,7 @@ export const fanout = sqliteTable('fanout', {
   reached: text().default(''),
 })
 
-/** Idempotency keys with the answers they stand for. `body` is null until the command of the claim has run. */
+/** Idempotency keys with the answers they stand for; `body` is null where the answer has none. */
 export const idempotency = sqliteTable(
   'idempotency',
   {

@@ -59,11 +59,14 @@ function failure(reason: Extract<Outcome, { kind: 'failed' }>['reason']): Proble
 type Refused = Extract<Outcome, { kind: 'refused' }>
 
 function answerRefusal(plan: WritePlan, refused: Refused): Receipt {
-  const owner = plan.ownerByStep.get(refused.step)
-  assert(owner, 'a refused step belongs to a command or to the claim')
-  if (owner !== 'claim') throw refusal(owner, refused)
-  assert(refused.explanation, 'a claim is refused by the one that stands')
-  const [fingerprint, status, id, version, body, seq] = refused.explanation
+  if (refused.claimed) return replay(plan, refused.claimed)
+  const command = plan.commandByStep.get(refused.step)
+  assert(command, 'what is refused is a command, or the claim of a key that is taken')
+  throw refusal(command, refused)
+}
+
+/** The answer that the key stands for, where it is the same request; whatever else was wrong with this one. */
+function replay(plan: WritePlan, [fingerprint, status, id, version, body, seq]: Row): Receipt {
   if (fingerprint === plan.request.key?.fingerprint) return receipt(status, id, version, body, seq, true)
   throw new Problem('idempotency-key-reused', {
     detail: 'This Idempotency-Key was used with another request. Use a new key for a new request.',

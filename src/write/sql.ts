@@ -1,11 +1,13 @@
 import { type Caller, callerShape, predicateSql, resolve } from '../schema/access.ts'
 import type { Derived } from '../schema/derived.ts'
-import { jsonObjectSql, quoted } from '../schema/field.ts'
+import { quoted } from '../schema/field.ts'
 import type { Resource } from '../schema/model.ts'
 import type { Reference } from '../schema/table.ts'
-import { Parameters, ShapeCache, type Text } from '../store/text.ts'
+import { ShapeCache, type Text } from '../store/text.ts'
 import type { Value } from '../value.ts'
-import type { Command, WriteRequest } from './command.ts'
+import { compileAnswer, compilePutAside, compileStoredAnswer } from './answer.ts'
+import type { Command } from './command.ts'
+import { type Bound, WriteParameters } from './parameters.ts'
 
 /** The one place where writes become SQL. A text depends on the command's shape alone and is made once for it. */
 export interface CommandSql {
@@ -19,40 +21,6 @@ export interface CommandSql {
   readonly answer: Text<Bound>
   /** The same, stored under the idempotency key first. */
   readonly storedAnswer: Text<Bound>
-}
-
-/** Where the values of a command's statements come from. `index` is the command's place in its batch. */
-export interface Bound {
-  readonly command: Command
-  readonly request: WriteRequest
-  readonly index: number
-}
-
-class WriteParameters extends Parameters<Bound> {
-  readonly caller: Caller
-
-  constructor(caller: Caller) {
-    super()
-    this.caller = caller
-  }
-
-  get tenant() {
-    return this.once('tenant', ({ request }) => request.caller.tenant)
-  }
-  get id() {
-    return this.once('id', ({ command }) => command.id)
-  }
-  get now() {
-    return this.once('now', ({ request }) => request.now)
-  }
-  get key() {
-    return this.once('key', ({ request }) => request.key?.key ?? null)
-  }
-  input(index: number) {
-    return this.once(`input ${index}`, ({ command }) => command.input[index]?.[1] ?? null)
-  }
-  readonly subject = () =>
-    this.once('subject', ({ request: { caller } }) => (caller.kind === 'user' ? caller.subject : null))
 }
 
 const compiled = new ShapeCache<CommandSql>()
@@ -229,59 +197,3 @@ export function explainedReferences(command: Command): Reference[] {
     command.input.some(([field]) => field.name === reference.column),
   )
 }
-
-/** What became of the command, read after it: status, version, record as JSON; and where it is read from. */
-function resultOf(
-  command: Command,
-  p: WriteParameters,
-): { status: string; version: string; record: string; from: string } {
-  const { resource, fields } = command.view
-  if (command.kind === 'delete') return { status: '204', version: 'null', record: 'null', from: '' }
-  const last = `(select iif(operation = 'create', 201, 200) from changes where tenant = ${p.tenant} and resource = '${resource.name}' and id = ${p.id} order by seq desc limit 1)`
-  const status = command.kind === 'create' ? '201' : command.kind === 'patch' ? '200' : last
-  const from = ` from ${quoted(resource.name)} t where t.tenant = ${p.tenant} and t.id = ${p.id}`
-  return { status, version: 't.version', record: jsonObjectSql([...fields.values()], 't'), from }
-}
-
-const position = '(select max(seq) from changes)'
-
-function compileAnswer(command: Command, caller: Caller): Text<Bound> {
-  const p = new WriteParameters(caller)
-  const { status, version, record, from } = resultOf(command, p)
-  return p.text(`select ${status}, ${version}, ${record}, ${position}${from}`)
-}
-
-function compileStoredAnswer(command: Command, caller: Caller): Text<Bound> {
-  const p = new WriteParameters(caller)
-  const { status, version, record, from } = resultOf(command, p)
-  return p.text(
-    `update idempotency set (status, version, body, seq) = (select ${status}, ${version}, ${record}, ${position}${from}), id = ${p.id} where tenant = ${p.tenant} and key = ${p.key} returning status, version, body, seq`,
-  )
-}
-
-function compilePutAside(command: Command, caller: Caller): Text<Bound> {
-  const p = new WriteParameters(caller)
-  const { status, version, record, from } = resultOf(command, p)
-  const index = p.add((bound) => bound.index)
-  const name = command.view.name
-  return p.text(
-    `insert into batchResults(place, result) select ${index}, json_object('status', ${status}, 'resource', '${name}', 'id', ${p.id}, 'version', ${version}, 'record', ${record})${from}`,
-  )
-}
-
-const batchBody = `(select '{"results":[' || group_concat(result, ',') || ']}' from (select result from batchResults order by place))`
-
-/** The answer of a batch: status, no version, the results as one JSON text, position. */
-export const batchAnswerSql = `select 200, null, ${batchBody}, ${position}`
-/** The same, stored under the idempotency key first. Arguments: tenant, key. */
-export const batchStoredAnswerSql = `update idempotency set (status, version, body, seq) = (select 200, null, ${batchBody}, ${position}) where tenant = ? and key = ? returning status, version, body, seq`
-export const batchClearSql = 'delete from batchResults'
-
-/** Names the writer for the log. Arguments: actor, request id, time. */
-export const setContextSql = 'update context set actor = ?, request = ?, time = ? where one = 1'
-/** Claims an idempotency key, or one that has expired. Arguments: tenant, key, fingerprint, now, expiry. */
-export const claimSql =
-  'insert into idempotency(tenant, key, fingerprint, createdAt) values (?1, ?2, ?3, ?4) on conflict(tenant, key) do update set fingerprint = excluded.fingerprint, createdAt = excluded.createdAt, status = null, id = null, version = null, body = null, seq = null where idempotency.createdAt < ?5'
-/** What stands under a key. Arguments: tenant, key. */
-export const claimedSql =
-  'select fingerprint, status, id, version, body, seq from idempotency where tenant = ? and key = ?'
