@@ -118,7 +118,8 @@ function filterSql(filter: Filter, value: string): string {
     case 'contains':
       return `instr(lower(${column}), lower(${value})) > 0`
     case 'prefix':
-      return `(${column} >= ${value} and ${column} < ${value} || char(1114111))`
+      // The byte FF stands after every character in UTF-8.
+      return `(${column} >= ${value} and ${column} < ${value} || x'ff')`
     case 'null':
       return `(${column} is null) = ${value}`
   }
@@ -157,10 +158,11 @@ function includeSql(include: Include, parent: string, depth: number, p: ReadPara
     alias,
   )
   const join = `j${depth}`
+  // A pair that the caller may not read joins nothing for it.
   const from =
     relation.kind === 'hasMany'
       ? `${target} ${alias} where ${alias}.tenant = ${p.tenant} and ${alias}.${quoted(relation.column)} = ${parent}.id`
-      : `${quoted(relation.through)} ${join} join ${target} ${alias} on ${alias}.tenant = ${p.tenant} and ${alias}.id = ${join}.${quoted(relation.far)} where ${join}.tenant = ${p.tenant} and ${join}.${quoted(relation.near)} = ${parent}.id`
+      : `${quoted(relation.through)} ${join} join ${target} ${alias} on ${alias}.tenant = ${p.tenant} and ${alias}.id = ${join}.${quoted(relation.far)} where ${join}.tenant = ${p.tenant} and ${join}.${quoted(relation.near)} = ${parent}.id and ${p.visible(view.other(relation.through).resource.access.read, join)}`
   return `'[' || coalesce((select group_concat(record, ',') from (select ${record} as record from ${from} and ${visible} order by ${order} limit ${include.limit})), '') || ']'`
 }
 
