@@ -164,8 +164,9 @@ export function randomModel(draw: Draw): ModelSpec {
   return { resources }
 }
 
-/** The id and one text field, served in full, beside what every record has. */
+/** Records with one text field, served in full, and a relation from each to itself. */
 export function textResource(): { resource: ResourceSpec; field: FieldSpec } {
+  const name = freshName()
   const plain = { nullable: false, values: [], to: null, filterable: false, sortable: false }
   const field: FieldSpec = { ...plain, name: 'f', kind: 'text', filterable: true, sortable: true }
   const fields: FieldSpec[] = [
@@ -174,15 +175,21 @@ export function textResource(): { resource: ResourceSpec; field: FieldSpec } {
     { ...plain, name: 'createdAt', kind: 'instant' },
     { ...plain, name: 'updatedAt', kind: 'instant' },
     field,
+    { ...plain, name: 'twin', kind: 'id', to: name },
   ]
-  return { resource: { name: freshName(), fields, relations: [], read: anyone, indexes: [['f', 'id']] }, field }
+  const relations: RelationSpec[] = [{ name: 'same', kind: 'hasMany', target: name, column: 'twin' }]
+  const indexes = [
+    ['f', 'id'],
+    ['twin', 'id'],
+  ]
+  return { resource: { name, fields, relations, read: anyone, indexes }, field }
 }
 
 /** A record of `textResource` for each text. */
 export function textItems(texts: readonly string[]): Item[] {
   return texts.map((f, i) => {
     const id = `0190b000-0000-7000-8000-${String(i).padStart(12, '0')}`
-    return { tenant: 'demo', id, version: 1, createdAt: instants[0], updatedAt: instants[0], f }
+    return { tenant: 'demo', id, version: 1, createdAt: instants[0], updatedAt: instants[0], f, twin: id }
   })
 }
 

@@ -3,6 +3,7 @@ import { digest } from '../../src/entry/node.ts'
 import type { App } from '../../src/http/app.ts'
 import type { Model } from '../../src/schema/model.ts'
 import { openReader } from '../../src/store/bun-sqlite.ts'
+import type { Reader } from '../../src/store/reader.ts'
 import { makeDatabase, readingApp, watched } from './database.ts'
 import { type CallerSpec, Oracle } from './oracle.ts'
 import {
@@ -22,7 +23,7 @@ export interface World {
   readonly spec: ModelSpec
   readonly items: Items
   readonly model: Model
-  readonly app: App
+  readonly reader: Reader
   readonly oracle: Oracle
   readonly callers: readonly CallerSpec[]
   /** Every statement that was run, in order. */
@@ -64,7 +65,7 @@ export async function inWorld(
   )
   try {
     await visit({
-      ...{ spec, items, model: declared.model, app, callers, statements },
+      ...{ spec, items, model: declared.model, reader, callers, statements },
       oracle: new Oracle(spec, items),
       get: (caller, path) => get(app, path, keyOf.get(caller)),
     })
@@ -91,7 +92,7 @@ function insertKeys(file: string, callers: readonly CallerSpec[]): Map<CallerSpe
   return keyOf
 }
 
-async function get(app: App, path: string, key: string | undefined): Promise<WorldAnswer> {
+export async function get(app: App, path: string, key?: string): Promise<WorldAnswer> {
   const headers: Record<string, string> = { Host: 'perigee.test', ...(key ? { Authorization: `Bearer ${key}` } : {}) }
   const response = await app.fetch(new Request(`http://perigee.test${path}`, { headers }))
   const text = await response.text()
