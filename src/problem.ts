@@ -59,6 +59,8 @@ export interface ProblemDetails {
   errors?: readonly Fault[]
   /** Response headers that belong to this answer, such as ETag or Retry-After. */
   headers?: Readonly<Record<string, string>>
+  /** The position of the log that the refusal was read at, where it came from a read. */
+  seq?: number
 }
 
 export class Problem extends Error {

@@ -181,7 +181,7 @@ async function failure(service: Service, error: unknown, c: Context): Promise<Re
   if (error instanceof Problem) {
     problem = error
     if (problem.status < 500) {
-      const seq = await positionOf(service.reader)
+      const seq = (problem.details.seq ?? (await positionOf(service.reader))) as Seq
       headers['Consistency-Token'] = service.sealer.seal({ epoch: service.epoch, seq })
     }
   } else {

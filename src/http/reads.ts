@@ -1,5 +1,5 @@
 import type { Context } from 'hono'
-import type { Position } from '../log/position.ts'
+import type { Position, Seq } from '../log/position.ts'
 import { Problem } from '../problem.ts'
 import { readHistory } from '../read/history.ts'
 import { type Page, readPage, readRecord } from '../read/page.ts'
@@ -10,7 +10,7 @@ import { andThen, type Soon } from '../soon.ts'
 import type { ResourceView } from '../version/view.ts'
 import { parseId } from '../write/command.ts'
 import { refuseUnreadable, requireScope } from './auth.ts'
-import { chooseView, matchesTag, parseConsistency, requirePosition } from './negotiation.ts'
+import { type Consistency, chooseView, matchesTag, parseConsistency, requirePosition } from './negotiation.ts'
 import { jsonHeaders, pageBody, pageLinks, privateCaching, publicCaching, readVary, serverTiming } from './present.ts'
 import { type ReadAnswer, resourceOf, type Service } from './service.ts'
 
@@ -18,6 +18,7 @@ import { type ReadAnswer, resourceOf, type Service } from './service.ts'
 interface ReadRequest {
   readonly caller: Caller
   readonly view: ResourceView
+  readonly consistency: Consistency
   readonly path: string
   /** The query string with its question mark, or empty. */
   readonly search: string
@@ -37,10 +38,11 @@ export const historyHandler = (service: Service, name: string, alias: string | n
 
 const everything: Selection = { fields: null, includes: [] }
 
-function answerRecord({ view, search, id, caller }: ReadRequest, { reader }: Service): Soon<ReadAnswer> {
+function answerRecord(request: ReadRequest, service: Service): Soon<ReadAnswer> {
+  const { view, search, id, caller } = request
   const selection = search === '' ? everything : parseRecordQuery(view, search)
-  return andThen(readRecord(planRecord(view, parseId(id), selection, caller), reader), (found) => {
-    if (found.record === null) throw new Problem('not-found', { detail: `There is no ${view.name} with this id.` })
+  return andThen(readRecord(planRecord(view, parseId(id), selection, caller), service.reader), (found) => {
+    if (found.record === null) throw notFound(request, service, found.seq)
     const tag = found.head === null ? `"${found.version}"` : `"${found.version}.${found.head}"`
     return { body: found.record, tag, seq: found.seq, links: null }
   })
@@ -54,12 +56,20 @@ function answerList(request: ReadRequest, service: Service): Soon<ReadAnswer> {
 
 async function answerHistory(request: ReadRequest, service: Service): Promise<ReadAnswer> {
   const { view, search, id, caller } = request
-  const page = await readHistory(view, parseId(id), parsePaging(search), caller, service.reader, service)
+  const paging = parsePaging(search)
+  const page = await readHistory(view, parseId(id), paging, caller, service.reader, service)
+  if (page.records.length === 0 && paging.after === null) throw notFound(request, service, page.seq)
   return answerPage(request, service, page)
 }
 
 function answerPage({ path, search }: ReadRequest, { epoch }: Service, page: Page): ReadAnswer {
   return { body: pageBody(page), tag: `"${epoch}-${page.head}"`, seq: page.seq, links: pageLinks(path, search, page) }
+}
+
+/** A record that is not here is not there only where this node has what the caller has seen. */
+function notFound({ view, consistency }: ReadRequest, { epoch }: Service, seq: Seq): Problem {
+  requirePosition(consistency, { epoch, seq })
+  return new Problem('not-found', { detail: `There is no ${view.name} with this id.`, seq })
 }
 
 /** Every read: who asks, which view, how fresh; then the answer, kept until the next commit; then its headers. */
@@ -74,7 +84,7 @@ function readHandler(service: Service, name: string, alias: string | null, produ
       const consistency = parseConsistency(headers.get('consistency'), headers.get('consistency-token'), service.sealer)
       const query = url.indexOf('?')
       const search = query < 0 ? '' : url.slice(query)
-      const request: ReadRequest = { caller, view, path: c.req.path, search, id: c.req.param('id') }
+      const request: ReadRequest = { caller, view, consistency, path: c.req.path, search, id: c.req.param('id') }
       const begun = service.elapsed()
       return andThen(answerOf(request, service, produce), (answer) => {
         const position = { epoch: service.epoch, seq: answer.seq }

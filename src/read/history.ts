@@ -1,5 +1,4 @@
 import type { Seq } from '../log/position.ts'
-import { Problem } from '../problem.ts'
 import { type Caller, predicateSql, resolve } from '../schema/access.ts'
 import type { Reader } from '../store/reader.ts'
 import type { Value } from '../value.ts'
@@ -9,7 +8,7 @@ import type { Page } from './page.ts'
 import { positionSql } from './sql.ts'
 
 /**
- * The changes of one record, the newest first, from the log. A caller sees a change where it could have read the
+ * The changes of one record, the newest first, from the log; none where there is no record that the caller may see. A caller sees a change where it could have read the
  * record as it was then; a deletion, which leaves no record to judge by, is seen by callers who may read every record.
  */
 export async function readHistory(
@@ -21,7 +20,7 @@ export async function readHistory(
   cursors: CursorSigner,
 ): Promise<Page> {
   const identity = `history ${view.version} ${view.name} ${id}`
-  const start = paging.after ? openCursor(paging.after, { cursors, identity, caller, keys: 1 }) : null
+  const start = paging.after !== null ? openCursor(paging.after, { cursors, identity, caller, keys: 1 }) : null
   const args: Value[] = [caller.tenant, view.resource.name, id, start?.[0] ?? null, paging.limit + 1]
   const subject = () => `?${args.push(caller.kind === 'user' ? caller.subject : null)}`
   const visible = predicateSql(
@@ -35,8 +34,6 @@ export async function readHistory(
     args,
   )
   const found = rows.slice(0, -1)
-  if (found.length === 0 && start === null)
-    throw new Problem('not-found', { detail: `There is no ${view.name} with this id.` })
   const page = found.slice(0, paging.limit)
   const last = page.at(-1)
   const more = found.length > paging.limit && last

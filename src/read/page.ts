@@ -50,7 +50,7 @@ function pageOf(plan: ListPlan, result: readonly Row[], cursors: CursorSigner): 
   const facts = result.at(-1)
   assert(facts, 'a page always has its facts')
   const [seq, head, rows, count] = facts
-  refuseScan(plan, Number(rows ?? 0))
+  refuseScan(plan, Number(rows ?? 0), Number(seq ?? 0))
   const found = result.slice(0, -1)
   const more = found.length > plan.limit
   const page = more ? found.slice(0, plan.limit) : found
@@ -70,12 +70,13 @@ function pageOf(plan: ListPlan, result: readonly Row[], cursors: CursorSigner): 
 }
 
 /** Work is capped by the records that a statement may look at, so that the same query is always answered the same. */
-function refuseScan(plan: ListPlan, rows: number) {
+function refuseScan(plan: ListPlan, rows: number, seq: number) {
   const filteredCount = plan.count && (plan.filters.length > 0 || plan.visible.kind !== 'always')
   if ((plan.served && !filteredCount) || rows <= limits.scanRowsMax) return
   const names = [...plan.filters.map((filter) => filter.field.name), ...plan.order.map((key) => key.field)]
   throw new Problem('filter-too-complex', {
     detail: `No index serves this combination of ${[...new Set(names)].join(', ')}${plan.count ? ' with count=exact' : ''}, and ${rows} records are more than the ${limits.scanRowsMax} that a query may scan. Filter by equality on an indexed field and sort by the index's next field.`,
+    seq,
   })
 }
 
