@@ -1,0 +1,78 @@
+import type { ProblemCode } from '../../problem.ts'
+import type { ResourceView } from '../../version/view.ts'
+
+/** What any request may be answered: the guards before the router, and a fault of ours. */
+export const ofAnyRequest = ['invalid-host', 'uri-too-long', 'internal-error'] as const satisfies readonly ProblemCode[]
+
+const ofAnyRead = [
+  ...ofAnyRequest,
+  'unauthorized',
+  'forbidden',
+  'unknown-version',
+  'invalid-header',
+  'invalid-consistency-token',
+  'token-from-another-epoch',
+  'position-not-reached',
+] as const satisfies readonly ProblemCode[]
+
+const ofAnyWrite = [
+  ...ofAnyRequest,
+  'unauthorized',
+  'forbidden',
+  'unknown-version',
+  'unknown-parameter',
+  'invalid-idempotency-key',
+  'idempotency-key-reused',
+  'overloaded',
+  'storage-error',
+  'outcome-unknown',
+  'storage-full',
+] as const satisfies readonly ProblemCode[]
+
+const ofAnyBody = [
+  'unsupported-media-type',
+  'unsupported-content-encoding',
+  'content-too-large',
+  'invalid-json',
+  'unknown-field',
+  'invalid-value',
+  'already-exists',
+] as const satisfies readonly ProblemCode[]
+
+const ofOne = ['invalid-header', 'invalid-id', 'precondition-failed'] as const satisfies readonly ProblemCode[]
+
+/** The problems that each kind of operation answers. */
+export const problemsByKind = {
+  list: [
+    ...ofAnyRead,
+    'invalid-parameter',
+    'invalid-cursor',
+    'unknown-field',
+    'unknown-parameter',
+    'invalid-value',
+    'filter-too-complex',
+  ],
+  read: [
+    ...ofAnyRead,
+    'invalid-id',
+    'invalid-parameter',
+    'not-found',
+    'unknown-field',
+    'unknown-parameter',
+    'filter-too-complex',
+  ],
+  history: [...ofAnyRead, 'invalid-id', 'invalid-parameter', 'invalid-cursor', 'not-found', 'unknown-parameter'],
+  create: [...ofAnyWrite, ...ofAnyBody, 'invalid-header'],
+  replace: [...ofAnyWrite, ...ofAnyBody, ...ofOne],
+  patch: [...ofAnyWrite, ...ofAnyBody, ...ofOne, 'not-found'],
+  delete: [...ofAnyWrite, ...ofOne, 'not-found'],
+  batch: [...ofAnyWrite, ...ofAnyBody, 'invalid-command', 'not-found', 'still-referenced', 'precondition-failed'],
+} as const satisfies Record<string, readonly ProblemCode[]>
+
+export type OperationKind = keyof typeof problemsByKind
+
+/** The problems of an operation on one resource: a record to which none can refer is never still referenced. */
+export function problemsOf(kind: OperationKind, { resource }: ResourceView): readonly ProblemCode[] {
+  const isHeld = resource.referencedBy.some(({ onDelete }) => ['restrict', 'no action'].includes(onDelete))
+  return kind === 'delete' && isHeld ? [...problemsByKind.delete, 'still-referenced'] : problemsByKind[kind]
+}

@@ -1,0 +1,183 @@
+import { z } from '@hono/zod-openapi'
+import type { Operator } from '../../read/query.ts'
+import type { Field, FieldKind } from '../../schema/field.ts'
+import { limits } from '../../schema/limits.ts'
+import type { ResourceView } from '../../version/view.ts'
+import type { Draft } from './draft.ts'
+import { exampleCursor, exampleId, exampleRecord } from './example.ts'
+import { cursorSchema } from './record.ts'
+import { givenInstantCharsMax, givenInstantPattern, idPattern, plainText, wholeNumber } from './value.ts'
+
+type Shape = Record<string, z.ZodType>
+
+/** One query parameter: what it may be, what it does, and one value of it. */
+function parameter(schema: z.ZodType, description: string, example?: unknown): z.ZodType {
+  return schema.optional().openapi({ param: { description, ...(example !== undefined && { example }) } })
+}
+
+const text = (pattern: string, maxLength: number) => z.string().openapi({ pattern, maxLength })
+
+/** The parameters of a list. */
+export function listParameters(draft: Draft, view: ResourceView): z.ZodObject {
+  return z.object({
+    ...filters(draft, view),
+    sort: sortParameter(view),
+    ...pagingParameters(view.resource.pageRowsMax),
+    before: parameter(cursorSchema, 'The `rel="prev"` cursor of a page: the page before it. Not beside `after`.'),
+    ...recordParameters(view),
+    count: parameter(
+      z.enum(['exact', 'none']).openapi({ default: 'none' }),
+      '`exact` counts all records that match, whatever the page; it costs a look at each of them.',
+    ),
+  })
+}
+
+/** The parameters of a read of one record. */
+export function recordParameters(view: ResourceView): Shape {
+  const names = [...view.fields.keys()]
+  const one = `(${names.join('|')})`
+  return {
+    include: includeParameter(view),
+    fields: parameter(
+      text(`^${one}(,${one})*$`, limits.urlCharsMax),
+      'The fields of the answer, between commas; all without it.',
+      names.slice(0, 3).join(),
+    ),
+  }
+}
+
+/** The parameters of whatever is read page by page. */
+export function pagingParameters(rowsMax: number): Shape {
+  const rows = Math.min(limits.pageRowsDefault, rowsMax)
+  return {
+    limit: parameter(
+      z.int().openapi({ format: 'int32', minimum: 1, maximum: rowsMax, default: rows }),
+      'How many a page has at most.',
+    ),
+    after: parameter(
+      cursorSchema,
+      `The \`next\` of a page: the page after it. A cursor is good for the query that gave it, for ${limits.cursorDaysMax} days.`,
+      exampleCursor,
+    ),
+  }
+}
+
+function sortParameter(view: ResourceView): z.ZodType {
+  const names = [...view.fields].filter(([, field]) => view.resource.sortable.has(field.name)).map(([name]) => name)
+  const key = `-?(${names.join('|')})`
+  const longest = Math.max(...names.map((name) => name.length)) + 2
+  return parameter(
+    text(`^${key}(,${key}){0,${limits.sortKeysMax - 1}}$`, longest * limits.sortKeysMax),
+    `The order: up to ${limits.sortKeysMax} of ${listOf(names)}, between commas, a minus before those that run down. The id decides between equals.`,
+    `-${names.at(-1)}`,
+  )
+}
+
+function includeParameter(view: ResourceView): z.ZodType {
+  const relations = [...view.relations]
+  const names = relations.map(([name]) => name)
+  const [many] = relations.find(([, relation]) => relation.kind !== 'belongsTo') ?? []
+  const [one] = relations.find(([, relation]) => relation.kind === 'belongsTo') ?? []
+  const example = [one, many && `${many}(limit:3,sort:-id)`].filter((part) => part !== undefined).join()
+  const can =
+    names.length === 0
+      ? 'There are no relations of this resource.'
+      : `Related records that come with each: ${listOf(names)}, between commas, with dots for relations of relations, up to ${limits.includeDepthMax} deep. A relation may have options in brackets: \`fields:id|name\`, and where it holds many also \`limit:3\` and \`sort:-id\`. At most ${limits.includeNodesMax} relations, and ${limits.pageIncludedRowsMax} records in a page.`
+  return parameter(text('^[a-zA-Z0-9.,:()|-]+$', limits.urlCharsMax), can, example === '' ? undefined : example)
+}
+
+const equality = ['eq', 'ne', 'in'] as const
+const ordered = ['eq', 'ne', 'gt', 'gte', 'lt', 'lte', 'in'] as const
+
+/** The operators that mean something for each kind of field. */
+const operatorsByKind: Readonly<Record<FieldKind, readonly Operator[]>> = {
+  id: equality,
+  enum: equality,
+  boolean: ['eq', 'ne'],
+  integer: ordered,
+  real: ordered,
+  instant: ordered,
+  text: [...ordered, 'prefix', 'contains'],
+  json: [],
+}
+
+const meaning: Readonly<Record<Operator, string>> = {
+  eq: 'is this',
+  ne: 'is not this, or is null',
+  gt: 'comes after this',
+  gte: 'is this or comes after it',
+  lt: 'comes before this',
+  lte: 'is this or comes before it',
+  in: `is one of these, up to ${limits.inValuesMax} between commas`,
+  prefix: 'begins with this',
+  contains: 'contains this, in capitals or not',
+  null: 'is null (true) or is not (false)',
+}
+
+function filters(draft: Draft, view: ResourceView): Shape {
+  const shape: Shape = {}
+  const record = exampleRecord(draft.model, view)
+  for (const [name, field] of view.fields) {
+    if (!view.resource.filterable.has(field.name)) continue
+    const example = field.kind === 'id' ? exampleId(draft.model, targetOf(view, field)) : record[name]
+    for (const operator of [...operatorsByKind[field.kind], ...(field.nullable ? (['null'] as const) : [])]) {
+      const described = `Only records whose \`${name}\` ${meaning[operator]}.`
+      shape[operator === 'eq' ? name : `${name}[${operator}]`] = parameter(
+        filterSchema(field, operator),
+        described,
+        operator === 'null' ? false : operator === 'in' ? String(example) : (example ?? undefined),
+      )
+    }
+  }
+  return shape
+}
+
+function targetOf(view: ResourceView, field: Field): string {
+  return view.resource.references.find((reference) => reference.column === field.name)?.to ?? view.resource.name
+}
+
+function filterSchema(field: Field, operator: Operator): z.ZodType {
+  if (operator === 'null') return z.boolean()
+  if (operator === 'in') return text(`^${valuePattern(field)}(,${valuePattern(field)})*$`, limits.urlCharsMax)
+  switch (field.kind) {
+    case 'boolean':
+      return z.boolean()
+    case 'integer':
+      return wholeNumber()
+    case 'real':
+      return z.number()
+    case 'enum':
+      return z.enum(field.values)
+    case 'instant':
+      return text(givenInstantPattern, givenInstantCharsMax)
+    case 'id':
+      return text(idPattern, 36)
+    default:
+      return text(plainText, filterCharsMax)
+  }
+}
+
+/** What a text is compared with at most, in characters. */
+const filterCharsMax = 1_000
+
+/** One value of a list between commas. */
+function valuePattern(field: Field): string {
+  switch (field.kind) {
+    case 'integer':
+      return '-?\\d{1,16}'
+    case 'real':
+      return '-?\\d{1,30}(\\.\\d{1,30})?'
+    case 'instant':
+      return `(${givenInstantPattern.slice(1, -1)})`
+    case 'id':
+      return `(${idPattern.slice(1, -1)})`
+    case 'enum':
+      return `(${field.values.map((value) => value.replaceAll(/[.*+?^${}()|[\]\\/]/g, '\\$&')).join('|')})`
+    default:
+      return `[^,\\u0000]{0,${filterCharsMax}}`
+  }
+}
+
+function listOf(names: readonly string[]): string {
+  return names.map((name) => `\`${name}\``).join(', ')
+}

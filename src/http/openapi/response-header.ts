@@ -1,0 +1,110 @@
+import { limits } from '../../schema/limits.ts'
+import { jsonType, mergePatchType } from '../body.ts'
+import { baseHeaders, privateCaching, readVary } from '../present.ts'
+import { type Draft, versionDates } from './draft.ts'
+import { exampleId, exampleToken } from './example.ts'
+import { requestIdPattern, tokenCharsMax, tokenPattern } from './request-header.ts'
+
+/** The headers of answers, by their names. */
+export type ResponseHeader = keyof ReturnType<typeof headersByName>
+
+function headersByName(draft: Draft) {
+  return { ...ownHeaders(draft), ...refusalHeaders, ...browserHeaders }
+}
+
+const text = (pattern: string, maxLength: number) => ({ type: 'string', pattern, maxLength }) as const
+const constant = (value: string) => ({ type: 'string', const: value }) as const
+
+function ownHeaders(draft: Draft) {
+  const [first = ''] = draft.model.resources.keys()
+  const id = exampleId(draft.model, first)
+  return {
+    'API-Version': {
+      description: 'The version of the API that served the answer.',
+      schema: { type: 'string', enum: versionDates(draft) },
+    },
+    'Consistency-Token': {
+      description: 'The position of the answer. Send it back to read nothing older.',
+      schema: text(tokenPattern, tokenCharsMax),
+      example: exampleToken,
+    },
+    ETag: { description: 'What `If-Match` and `If-None-Match` take.', schema: text('^"[!#-~]*"$', 40), example: '"1"' },
+    'Cache-Control': {
+      description: 'Whether the answer may be kept. What is kept is checked by its ETag each time.',
+      schema: text('^[a-z0-9=, -]+$', 60),
+      example: privateCaching,
+    },
+    Vary: { description: 'The request headers that the answer depends on.', schema: constant(readVary) },
+    'Server-Timing': {
+      description: 'How long the stages of the request took, in milliseconds.',
+      schema: text('^[a-z]+;dur=[0-9.e-]+(, [a-z]+;dur=[0-9.e-]+)*$', 200),
+      example: 'plan;dur=0.21, read;dur=0.094',
+    },
+    Link: {
+      description: 'The pages after and before this one (RFC 8288), where there are such.',
+      schema: text('^<[^<>]*>; rel="(next|prev)"(, <[^<>]*>; rel="prev")?$', 4 * limits.urlCharsMax),
+    },
+    Location: {
+      description: 'The path of the record that was created.',
+      schema: { ...text('^/', limits.urlCharsMax), format: 'uri-reference' },
+      example: `/${first}/${id}`,
+    },
+    'Idempotency-Replayed': {
+      description: 'The request was carried out before, and this is the answer that it got.',
+      schema: constant('true'),
+    },
+    'X-Request-Id': {
+      description: 'The name of the request, for questions about it.',
+      schema: text(requestIdPattern, limits.requestIdCharsMax),
+      example: id,
+    },
+  } as const
+}
+
+const refusalHeaders = {
+  'Retry-After': {
+    description: 'In how many seconds to try again.',
+    schema: { type: 'integer', format: 'int32', minimum: 1, maximum: 86_400 },
+    example: 1,
+  },
+  'WWW-Authenticate': {
+    description: 'How to authenticate (RFC 6750).',
+    schema: constant('Bearer realm="perigee"'),
+  },
+  'Accept-Patch': { description: 'What a PATCH takes.', schema: constant(mergePatchType) },
+  'Accept-Post': { description: 'What a POST or a PUT takes.', schema: constant(jsonType) },
+  'Accept-Encoding': { description: 'How a body may be encoded.', schema: constant('identity') },
+} as const
+
+const browserHeaders = {
+  'Access-Control-Allow-Origin': {
+    description: 'The origin of the page that asks, where the server allows it.',
+    schema: { ...text('^https?://[^/]+$', 300), format: 'uri' },
+    example: 'https://app.example.com',
+  },
+  'Access-Control-Expose-Headers': {
+    description: 'The headers that such a page may read.',
+    schema: text('^[A-Za-z-]+(, [A-Za-z-]+)*$', 1_000),
+  },
+  'X-Content-Type-Options': {
+    description: 'The Content-Type is what it says.',
+    schema: constant(baseHeaders['X-Content-Type-Options']),
+  },
+  'Content-Security-Policy': {
+    description: 'An answer is no page: a browser that is led to show one loads nothing.',
+    schema: constant(baseHeaders['Content-Security-Policy']),
+  },
+} as const
+
+const ofEveryAnswer = [...(Object.keys(browserHeaders) as (keyof typeof browserHeaders)[]), 'Cache-Control'] as const
+
+export function registerResponseHeaders(draft: Draft) {
+  for (const [name, header] of Object.entries(headersByName(draft)))
+    draft.registry.registerComponent('headers', name, header)
+}
+
+/** The headers of an answer as references to their components: the named ones and those of every answer. */
+export function answerHeaders(...names: readonly ResponseHeader[]): Record<string, { $ref: string }> {
+  const all = [...names, ...ofEveryAnswer]
+  return Object.fromEntries(all.map((name) => [name, { $ref: `#/components/headers/${name}` }]))
+}

@@ -1,0 +1,142 @@
+import { OpenAPIHono, z } from '@hono/zod-openapi'
+import type { Field } from '../../schema/field.ts'
+import { limits } from '../../schema/limits.ts'
+import type { ResourceView } from '../../version/view.ts'
+
+/** What JSON Schema says of the values of a field. */
+type Described = Readonly<Record<string, unknown>>
+
+/** Every text of this API: JSON bodies with NUL are refused. */
+export const plainText = '^[^\\u0000]*$'
+export const idPattern = '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$'
+/** The one form in which instants are stored and answered. */
+const instantPattern = '^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}\\.\\d{3}Z$'
+/** The forms in which they are taken. */
+export const givenInstantPattern =
+  '^\\d{4}-\\d{2}-\\d{2}(T\\d{2}:\\d{2}(:\\d{2}(\\.\\d{1,9})?)?(Z|[+-]\\d{2}:\\d{2}))?$'
+export const givenInstantCharsMax = 35
+
+export const idSchema = z.string().openapi({ format: 'uuid', pattern: idPattern, minLength: 36, maxLength: 36 })
+
+export const instantSchema = z
+  .string()
+  .openapi({ format: 'date-time', pattern: instantPattern, minLength: 24, maxLength: 24 })
+
+/** A whole number of JSON that every client can hold, 2^53 - 1 at most. */
+export function wholeNumber(min: number = Number.MIN_SAFE_INTEGER, max: number = Number.MAX_SAFE_INTEGER) {
+  return z.int().openapi({ format: 'int64', minimum: min, maximum: max })
+}
+
+/** A text of people's language, at most as long as a body may be. */
+export function freeText(charsMax: number = limits.bodyBytesMax) {
+  return z.string().max(charsMax).openapi({ pattern: plainText })
+}
+
+/** The values of a field in a record, null apart. */
+export function recordValue(view: ResourceView, field: Field): z.ZodType {
+  if (field.kind === 'id') return idSchema
+  if (field.kind === 'instant') return instantSchema
+  if (field.name === 'version') return wholeNumber(1)
+  if (view.resource.derived.get(field.name)?.kind === 'count') return wholeNumber(0)
+  return given(keptBy(view, field))
+}
+
+/** The values of a field in a body, null apart. */
+export function inputValue(field: Field): z.ZodType {
+  if (field.kind === 'id') return idSchema
+  if (field.kind === 'instant')
+    return z.string().openapi({ pattern: givenInstantPattern, minLength: 10, maxLength: givenInstantCharsMax })
+  return given(field)
+}
+
+/**
+ * The field whose schema the stored values keep. A copy has the values of the field that it follows; and where the
+ * default of a column is one that callers could not send, no more is known than the kind.
+ */
+function keptBy(view: ResourceView, field: Field): Field {
+  const derived = view.resource.derived.get(field.name)
+  const followed = derived?.kind === 'copy' && view.other(derived.source).resource.fields.get(derived.field ?? '')
+  const source = followed || field
+  const isKept = source.fallback === undefined || source.fallback === null || acceptsFallback(source)
+  return isKept ? source : { ...source, schema: ofKind(source) }
+}
+
+function acceptsFallback(field: Field): boolean {
+  return field.schema.safeParse(fallbackOf(field)).success
+}
+
+/** What the table stores when the caller gives nothing, as JSON carries it. */
+export function fallbackOf({ kind, fallback }: Field): unknown {
+  if (kind === 'boolean' && fallback !== null) return fallback === 1
+  return kind === 'json' && typeof fallback === 'string' ? JSON.parse(fallback) : fallback
+}
+
+/** The field's own schema with the limits that hold beside it. Where no JSON Schema can say it, the kind alone. */
+function given(field: Field): z.ZodType {
+  const own = described(field.schema)
+  // The model's schemas are older than the extension of zod: a copy has what the generator needs.
+  const schema = own ? field.schema.clone() : ofKind(field)
+  return schema.openapi(limitsOf(own ?? described(ofKind(field)) ?? {}))
+}
+
+function ofKind(field: Field): z.ZodType {
+  switch (field.kind) {
+    case 'integer':
+      return z.int()
+    case 'real':
+      return z.number()
+    case 'boolean':
+      return z.boolean()
+    case 'enum':
+      return z.enum(field.values)
+    case 'json':
+      return z.unknown()
+    default:
+      return z.string()
+  }
+}
+
+const describedBySchema = new WeakMap<z.ZodType, Described | null>()
+
+/** What the generator makes of a schema by itself, or null where it has no words for it. */
+function described(schema: z.ZodType): Described | null {
+  const known = describedBySchema.get(schema)
+  if (known !== undefined) return known
+  const made = describe(schema)
+  describedBySchema.set(schema, made)
+  return made
+}
+
+function describe(schema: z.ZodType): Described | null {
+  const alone = new OpenAPIHono()
+  try {
+    alone.openAPIRegistry.register('Value', schema.clone())
+    const document = alone.getOpenAPI31Document({ openapi: '3.1.0', info: { title: '', version: '' } })
+    return (document.components?.schemas?.Value ?? {}) as Described
+  } catch {
+    return null
+  }
+}
+
+function limitsOf(own: Described): Record<string, unknown> {
+  const types = [own.type].flat()
+  if (types.includes('integer')) {
+    return {
+      format: 'int64',
+      ...(own.minimum === undefined && own.exclusiveMinimum === undefined && { minimum: Number.MIN_SAFE_INTEGER }),
+      ...(own.maximum === undefined && own.exclusiveMaximum === undefined && { maximum: Number.MAX_SAFE_INTEGER }),
+    }
+  }
+  if (types.includes('string') && own.enum === undefined) {
+    // A pattern with flags ends in them, and JSON Schema has none.
+    const flagged = typeof own.pattern === 'string' && /\/[dgimsuvy]+$/.test(own.pattern)
+    const isFree = flagged || (own.pattern === undefined && own.format === undefined)
+    return {
+      ...(own.maxLength === undefined && { maxLength: limits.bodyBytesMax }),
+      ...(isFree && { pattern: plainText }),
+    }
+  }
+  if (types.includes('object')) return { maxProperties: own.maxProperties ?? limits.jsonMembersMax }
+  if (types.includes('array')) return { maxItems: own.maxItems ?? limits.jsonMembersMax }
+  return {}
+}

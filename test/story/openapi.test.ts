@@ -1,0 +1,450 @@
+import { afterAll, beforeAll, describe, expect, spyOn, test } from 'bun:test'
+import { dirname, join } from 'node:path'
+import { createConfig, lintFromString } from '@redocly/openapi-core'
+import { Ruleset, Spectral } from '@stoplight/spectral-core'
+import owasp from '@stoplight/spectral-owasp-ruleset'
+import { SmartRouter } from 'hono/router/smart-router'
+import type { Epoch, Seq } from '../../src/log/position.ts'
+import { model } from '../../src/model/index.ts'
+import { problemCodes } from '../../src/problem.ts'
+import { limits } from '../../src/schema/limits.ts'
+import { Contract, type Json } from '../support/contract.ts'
+import { type Answer, type CallOptions, call, type TestServer, testServer } from '../support/server.ts'
+
+const root = join(import.meta.dir, '../..')
+const resources = [...model.resources.keys()]
+const newest = model.versions.at(-1)
+const origin = 'https://app.example.com'
+
+let server: TestServer
+let contract: Contract
+/** Every method and path that the app gave its router. */
+let routed: (readonly [method: string, path: string])[]
+
+beforeAll(async () => {
+  const added = spyOn(SmartRouter.prototype, 'add')
+  server = await testServer({ allowedOrigins: [origin] })
+  routed = added.mock.calls.map(([method, path]) => [method, path] as const)
+  added.mockRestore()
+  contract = new Contract((await server.call('GET', '/openapi.json')).body)
+})
+afterAll(() => server.stop())
+
+/** A request whose answer must be as the document says; and the answer. */
+async function ask(method: string, path: string, options: CallOptions = {}): Promise<Answer> {
+  const answer = await server.call(method, path, options)
+  expect(contract.breaches(method, path, answer)).toEqual([])
+  return answer
+}
+
+describe('the document', () => {
+  test('is the newest version of the model, made once, and open to all', async () => {
+    const [first, second] = await Promise.all([
+      ask('GET', '/openapi.json', { key: null }),
+      ask('GET', '/openapi.json', { headers: { Origin: origin } }),
+    ])
+    expect(first.text).toBe(second.text)
+    expect(first.body.openapi).toBe('3.1.0')
+    expect([first.body.info.title, first.body.info.version]).toEqual([model.title, newest?.date ?? ''])
+    expect(first.body.tags.map((tag: Json) => tag.name)).toEqual([...resources, 'batch', 'node'])
+  })
+
+  test('keeps every rule that redocly recommends', async () => {
+    expect(await redocly(contract.document)).toEqual([])
+  })
+
+  test('keeps the OWASP rules but for the listed exceptions, each of which is needed', async () => {
+    const broken = await spectral(contract.document)
+    const excepted = (problem: OwaspProblem) =>
+      exceptions.filter((each) => each.rule === problem.rule && each.covers(problem.path))
+    expect(broken.filter((problem) => excepted(problem).length === 0)).toEqual([])
+    const needed = new Set(broken.flatMap(excepted))
+    expect(exceptions.filter((each) => !needed.has(each))).toEqual([])
+  })
+
+  test('would be found wrong by both linters, were it so', async () => {
+    const worse = structuredClone(contract.document)
+    delete worse.paths['/livez'].get.summary
+    delete worse.paths['/livez'].get.security
+    worse.components.schemas.UsersInput.properties.name = { type: 'string' }
+    expect((await redocly(worse)).map((problem) => problem.rule).sort()).toEqual([
+      'operation-summary',
+      'security-defined',
+    ])
+    expect((await spectral(worse)).map((problem) => problem.rule)).toContain('owasp:api4:2023-string-limit')
+  })
+})
+
+/** Where the document does not follow a rule of OWASP's, and why. */
+const exceptions: readonly { rule: string; reason: string; covers(path: string): boolean }[] = [
+  {
+    rule: 'owasp:api4:2023-rate-limit',
+    reason: 'Perigee has no rate limiter yet; the document does not promise headers that no answer has.',
+    covers: () => true,
+  },
+  {
+    rule: 'owasp:api4:2023-rate-limit-responses-429',
+    reason: 'For the same reason no request is answered 429.',
+    covers: () => true,
+  },
+  {
+    rule: 'owasp:api8:2023-define-error-responses-401',
+    reason: 'What the node says of itself takes no key, so that no request for it is answered 401.',
+    covers: (path) => /^paths (\/livez|\/readyz|\/metrics|\/openapi\.json|\/problems\/\{code\}) /.test(path),
+  },
+]
+
+interface OwaspProblem {
+  readonly rule: string
+  readonly path: string
+  readonly message: string
+}
+
+async function redocly(document: Json): Promise<{ rule: string; message: string; at: string | undefined }[]> {
+  const config = await createConfig({ extends: ['recommended'] })
+  const source = JSON.stringify(document)
+  const problems = await lintFromString({ source, absoluteRef: 'openapi.json', config })
+  return problems.map(({ ruleId, message, location }) => ({ rule: ruleId, message, at: location[0]?.pointer }))
+}
+
+async function spectral(document: Json): Promise<OwaspProblem[]> {
+  const linter = new Spectral()
+  linter.setRuleset(new Ruleset({ extends: [owasp as Json], rules: {} }))
+  const results = await linter.run(document)
+  return results.map(({ code, message, path }) => ({ rule: String(code), message, path: path.join(' ') }))
+}
+
+describe('the routes', () => {
+  /** Pages for people, which are no part of the API. */
+  const pages = ['GET /', 'GET /docs', 'GET /docs/scalar.js']
+
+  test('of the app are those of the document, under every alias of a version', async () => {
+    const paths = [...new Set(routed.map(([, path]) => path))]
+    expect(paths.length).toBeGreaterThan(2 * 3 * resources.length)
+    const answered = new Set<string>()
+    for (const [method, path] of routed) {
+      if (method === 'OPTIONS' || method === 'ALL') continue
+      const url = path.replace(':id', exampleId(0)).replace(':code', 'not-found')
+      const { status } = await call(server.url, method, url, { key: null })
+      if (status !== 405) answered.add(`${method} ${path.replaceAll(/:(\w+)/g, '{$1}')}`)
+    }
+    const documented = contract.operations.map(({ method, path }) => `${method} ${path}`)
+    const versioned = documented.filter(
+      (each) => resources.some((name) => each.includes(`/${name}`)) || each.includes('/batch'),
+    )
+    const aliases = model.versions.flatMap(({ alias }) => versioned.map((each) => each.replace('/', `/${alias}/`)))
+    expect([...answered].sort()).toEqual([...documented, ...aliases, ...pages].sort())
+  })
+
+  test('are described each under its own operationId, with a summary and a tag', () => {
+    const ids = contract.operations.map(({ value }) => value.operationId)
+    expect(new Set(ids).size).toBe(contract.operations.length)
+    expect(contract.operations.filter(({ value }) => !value.summary || value.tags?.length !== 1)).toEqual([])
+  })
+})
+
+function exampleId(place: number): string {
+  return contract.document.paths[`/${resources[place]}/{id}`].get.parameters.find((each: Json) => each.name === 'id')
+    .example
+}
+
+/** The examples of the body that an operation takes. */
+function bodyExamples(method: string, path: string): Json[] {
+  const content = contract.said(method, path).requestBody.content
+  return Object.values<Json>(content).flatMap((type: Json) =>
+    Object.values(type.examples).map((each: Json) => each.value),
+  )
+}
+
+function schemaOf(resource: string, kind: string): Json {
+  return contract.document.components.schemas[resource.charAt(0).toUpperCase() + resource.slice(1) + kind]
+}
+
+test('an answer that breaks the document is seen to', async () => {
+  const answer = await server.call('GET', '/livez')
+  expect(contract.breaches('GET', '/livez', answer)).toEqual([])
+  const untyped = [...answer.headers].filter(([name]) => name !== 'content-type')
+  const changes: readonly Partial<Answer>[] = [
+    { status: 418 },
+    { body: { status: 'dead' } },
+    { headers: new Headers([...answer.headers, ['X-Other', '1']]) },
+    { headers: new Headers([...answer.headers, ['Cache-Control', 'no-store; now']]) },
+    { headers: new Headers([...untyped, ['Content-Type', 'text/csv']]) },
+  ]
+  const seen = changes.map((change) => contract.breaches('GET', '/livez', { ...answer, ...change }).length)
+  expect(seen).toEqual([1, 1, 1, 1, 1])
+  expect(contract.breaches('GET', '/nowhere', answer)).toHaveLength(1)
+})
+
+describe.each(resources.map((name, place) => [name, place] as const))('a record of %s', (name, place) => {
+  test('is created, read, changed and deleted with the examples, and every answer is as documented', async () => {
+    const path = `/${name}/${exampleId(place)}`
+    for (const body of bodyExamples('POST', `/${name}`)) {
+      const headers = { 'Idempotency-Key': `"${crypto.randomUUID()}"`, Origin: origin }
+      const created = await ask('POST', `/${name}`, { body, headers })
+      expect(created.status).toBe(201)
+      expect(Object.keys(created.body).sort()).toEqual(Object.keys(schemaOf(name, 'Record').properties).sort())
+      expect((await ask('POST', `/${name}`, { body, headers })).headers.get('idempotency-replayed')).toBe('true')
+      expect((await ask('DELETE', `/${name}/${created.body.id}`)).status).toBe(204)
+    }
+    const [replacement] = bodyExamples('PUT', path)
+    expect((await ask('PUT', path, { body: replacement, headers: { 'If-None-Match': '*' } })).status).toBe(201)
+    expect((await ask('PUT', path, { body: replacement, headers: { 'If-Match': '"1"' } })).status).toBe(200)
+    for (const body of bodyExamples('PATCH', path)) expect((await ask('PATCH', path, { body })).status).toBe(200)
+    const read = await ask('GET', path, { headers: { Origin: origin } })
+    const tag = read.headers.get('etag') ?? ''
+    expect((await ask('GET', path, { headers: { 'If-None-Match': tag } })).status).toBe(304)
+    const history = await ask('GET', `${path}/history`)
+    expect(history.body.data.map((change: Json) => change.operation)).toEqual(['update', 'update', 'create'])
+    expect((await ask('GET', `${path}/history?limit=1`)).body.next).toBeString()
+  })
+
+  test('may be read in part and with all its relations, as documented', async () => {
+    const relations = Object.keys(schemaOf(name, 'Selection').properties).filter(
+      (each) => !schemaOf(name, 'Record').properties[each],
+    )
+    const record = await ask('GET', `/${name}/${exampleId(place)}?fields=id&include=${relations.join()}`)
+    expect(Object.keys(record.body)).toEqual(['id', ...relations])
+    const page = await ask('GET', `/${name}?include=${relations.join()}&count=exact`)
+    expect(page.body.data.length).toBe(page.body.count)
+    const whole = { ...schemaOf(name, 'Record').properties, ...schemaOf(name, 'Selection').properties }
+    expect(Object.keys(page.body.data[0]).sort()).toEqual(Object.keys(whole).sort())
+  })
+
+  test('is found by every documented parameter with its example', async () => {
+    const given = (contract.said('GET', `/${name}`).parameters as Json[]).filter(
+      (each) => each.in === 'query' && each.example !== undefined && each.name !== 'after',
+    )
+    expect(given.length).toBeGreaterThanOrEqual(3)
+    for (const { name: parameter, example } of given) {
+      const url = `/${name}?${encodeURIComponent(parameter)}=${encodeURIComponent(example)}`
+      expect([url, (await ask('GET', url)).status]).toEqual([url, 200])
+    }
+  })
+
+  test('comes in pages of the documented sizes and no larger', async () => {
+    const { minimum, maximum, default: usual } = parameter(`/${name}`, 'limit').schema
+    expect(usual).toBeLessThanOrEqual(maximum)
+    for (const limit of [minimum, maximum]) expect((await ask('GET', `/${name}?limit=${limit}`)).status).toBe(200)
+    for (const limit of [minimum - 1, maximum + 1])
+      expect((await ask('GET', `/${name}?limit=${limit}`)).status).toBe(400)
+  })
+
+  test('has only parameters whose every filter is one that lists take', () => {
+    const filters = (contract.said('GET', `/${name}`).parameters as Json[])
+      .filter((each) => each.in === 'query')
+      .map((each) => each.name.split('[')[0])
+    const resource = model.resources.get(name)
+    const known = ['sort', 'limit', 'after', 'before', 'include', 'fields', 'count', ...(resource?.filterable ?? [])]
+    expect([...new Set(filters)].sort()).toEqual(known.sort())
+  })
+})
+
+function parameter(path: string, name: string): Json {
+  return contract.said('GET', path).parameters.find((each: Json) => each.name === name)
+}
+
+test('a batch is carried out with its example, and answered as documented', async () => {
+  const [name = ''] = resources
+  const id = exampleId(0)
+  for (const other of resources.toReversed())
+    await server.call('DELETE', `/${other}/${exampleId(resources.indexOf(other))}`)
+  expect((await server.call('GET', `/${name}/${id}`)).status).toBe(404)
+  for (const body of bodyExamples('POST', '/batch')) {
+    const { status, body: answer } = await ask('POST', '/batch', { body })
+    expect([status, answer.results.length]).toEqual([200, body.commands.length])
+  }
+})
+
+test('a batch whose commands refer to one another is valid by the schema', async () => {
+  const body = {
+    commands: [
+      { do: 'create', resource: 'users', as: 'author', body: { handle: 'batch', name: 'Batch' } },
+      { do: 'create', resource: 'posts', body: { authorId: { $ref: 'author' }, slug: 'batch', title: 'Batch' } },
+      { do: 'patch', resource: 'users', id: { $ref: 'author' }, body: { name: 'Other' } },
+    ],
+  }
+  const { schema } = contract.said('POST', '/batch').requestBody.content['application/json']
+  expect(contract.mistakes(schema, body)).toEqual([])
+  expect((await ask('POST', '/batch', { body })).status).toBe(200)
+  const wrong = { commands: [{ do: 'create', resource: 'users', id: exampleId(0), body: {} }] }
+  expect(contract.mistakes(schema, wrong)).not.toEqual([])
+})
+
+test.each(['/livez', '/readyz', '/metrics', '/openapi.json', '/problems/not-found'])(
+  '%s answers without a key, as documented',
+  async (path) => {
+    expect((await ask('GET', path, { key: null })).status).toBe(200)
+  },
+)
+
+/** Problems that only a fault of the machine, or a server that stops, can bring about. */
+const unreached = ['internal-error', 'not-ready', 'outcome-unknown', 'overloaded', 'storage-error', 'storage-full']
+/** Problems of requests for which there is no operation. */
+const ofNoOperation = ['method-not-allowed']
+
+describe('a refused request', () => {
+  const reached = new Set<string>()
+  const unknown = '019a3f00-0000-7000-8000-00000000dead'
+  const token = (epoch: string, seq: number) => server.node.sealer.seal({ epoch: epoch as Epoch, seq: seq as Seq })
+  const patch = { 'Content-Type': 'application/merge-patch+json' }
+  let user: Json
+  let readOnly: string
+  let ofUser: string
+
+  beforeAll(async () => {
+    user = (await server.call('POST', '/users', { body: { handle: 'holder', name: 'Holder' } })).body
+    await server.call('POST', '/posts', {
+      body: { authorId: user.id, slug: 'held', title: 'Held', status: 'published' },
+    })
+    readOnly = await server.key({ scopes: ['read'] })
+    ofUser = await server.key({ subject: unknown })
+  })
+
+  type Refusal = readonly [code: string, status: number, method: string, path: string, options: () => CallOptions]
+  const taken = { handle: 'holder', name: 'Other' }
+  const refusals: readonly Refusal[] = [
+    ['unauthorized', 401, 'GET', '/users', () => ({ key: 'pgk_wrong' })],
+    ['unauthorized', 401, 'POST', '/users', () => ({ key: null, body: taken })],
+    ['unauthorized', 401, 'GET', '/users/{user}/history', () => ({ key: 'pgk_wrong' })],
+    ['unauthorized', 401, 'POST', '/batch', () => ({ key: null, body: { commands: [] } })],
+    ['forbidden', 403, 'POST', '/users', () => ({ key: readOnly, body: taken })],
+    ['forbidden', 403, 'PATCH', '/users/{user}', () => ({ key: ofUser, body: { name: 'Mine' } })],
+    ['forbidden', 403, 'DELETE', '/users/{user}', () => ({ key: ofUser })],
+    ['invalid-host', 400, 'GET', '/users', () => ({ headers: { Host: 'a b' } })],
+    ['uri-too-long', 414, 'GET', '/users?fields={many}', () => ({})],
+    ['unknown-version', 400, 'GET', '/users', () => ({ headers: { 'API-Version': '2001-01-01' } })],
+    ['unknown-version', 400, 'DELETE', '/users/{user}', () => ({ headers: { 'API-Version': 'next' } })],
+    ['invalid-header', 400, 'GET', '/users/{user}', () => ({ headers: { Consistency: 'perhaps' } })],
+    ['invalid-header', 400, 'POST', '/users', () => ({ body: taken, headers: { 'If-None-Match': '"1"' } })],
+    ['invalid-header', 400, 'PUT', '/users/{user}', () => ({ body: taken, headers: { 'If-Match': 'seven' } })],
+    ['invalid-header', 400, 'DELETE', '/users/{user}', () => ({ headers: { 'If-Match': 'seven' } })],
+    ['invalid-consistency-token', 400, 'GET', '/users', () => ({ headers: { 'Consistency-Token': 'a.1.b' } })],
+    ['token-from-another-epoch', 409, 'GET', '/users', () => ({ headers: { 'Consistency-Token': token('old', 1) } })],
+    [
+      'position-not-reached',
+      503,
+      'GET',
+      '/users/{user}',
+      () => ({ headers: { 'Consistency-Token': token(server.node.epoch, 1e12) } }),
+    ],
+    ['invalid-parameter', 400, 'GET', '/posts?limit=0', () => ({})],
+    ['invalid-parameter', 400, 'GET', '/users/{user}?include=posts(limit)', () => ({})],
+    ['invalid-parameter', 400, 'GET', '/users/{user}/history?limit=many', () => ({})],
+    ['invalid-cursor', 400, 'GET', `/posts?after=${'a'.repeat(40)}`, () => ({})],
+    ['invalid-cursor', 400, 'GET', `/users/{user}/history?after=${'a'.repeat(40)}`, () => ({})],
+    ['invalid-id', 400, 'GET', '/users/1', () => ({})],
+    ['invalid-id', 400, 'GET', '/users/1/history', () => ({})],
+    ['invalid-id', 400, 'PUT', '/users/1', () => ({ body: taken })],
+    ['invalid-id', 400, 'PATCH', '/users/1', () => ({ body: {} })],
+    ['invalid-id', 400, 'DELETE', '/users/1', () => ({})],
+    ['unknown-field', 422, 'GET', '/posts?colour=red', () => ({})],
+    ['unknown-field', 422, 'GET', '/users/{user}?fields=colour', () => ({})],
+    ['unknown-field', 422, 'POST', '/users', () => ({ body: { ...taken, colour: 'red' } })],
+    ['unknown-field', 422, 'PATCH', '/users/{user}', () => ({ body: { version: 9 } })],
+    ['unknown-parameter', 422, 'GET', '/posts?include=comments(colour:red)', () => ({})],
+    ['unknown-parameter', 422, 'GET', '/users/{user}?colour=red', () => ({})],
+    ['unknown-parameter', 422, 'GET', '/users/{user}/history?colour=red', () => ({})],
+    ['unknown-parameter', 422, 'POST', '/users?colour=red', () => ({ body: taken })],
+    ['unknown-parameter', 422, 'DELETE', '/users/{user}?colour=red', () => ({})],
+    ['invalid-value', 422, 'GET', '/posts?createdAt=yesterday', () => ({})],
+    ['invalid-value', 422, 'POST', '/posts', () => ({ body: { authorId: unknown, slug: 's', title: 'T' } })],
+    ['invalid-value', 422, 'PUT', '/users/{user}', () => ({ body: {} })],
+    ['invalid-value', 422, 'PATCH', '/users/{user}', () => ({ body: { name: null } })],
+    ['filter-too-complex', 422, 'GET', '/posts?include=author.posts.author.posts', () => ({})],
+    ['filter-too-complex', 422, 'GET', '/users/{user}?include=posts.author.posts.author', () => ({})],
+    ['not-found', 404, 'GET', `/users/${unknown}`, () => ({})],
+    ['not-found', 404, 'GET', `/users/${unknown}/history`, () => ({})],
+    ['not-found', 404, 'PATCH', `/users/${unknown}`, () => ({ body: { name: 'N' } })],
+    ['not-found', 404, 'DELETE', `/users/${unknown}`, () => ({})],
+    ['not-found', 404, 'GET', '/problems/ghost', () => ({})],
+    ['already-exists', 409, 'POST', '/users', () => ({ body: taken })],
+    ['already-exists', 409, 'PUT', `/users/${unknown}`, () => ({ body: taken })],
+    ['still-referenced', 409, 'DELETE', '/users/{user}', () => ({})],
+    ['precondition-failed', 412, 'PUT', '/users/{user}', () => ({ body: taken, headers: { 'If-None-Match': '*' } })],
+    ['precondition-failed', 412, 'PATCH', '/users/{user}', () => ({ body: {}, headers: { 'If-Match': '"9"' } })],
+    ['precondition-failed', 412, 'DELETE', '/users/{user}', () => ({ headers: { 'If-Match': '"9"' } })],
+    ['invalid-json', 400, 'POST', '/users', () => ({ body: '{' })],
+    ['invalid-json', 400, 'PATCH', '/users/{user}', () => ({ body: '{"name":"a","name":"b"}' })],
+    ['content-too-large', 413, 'POST', '/users', () => ({ body: 'x'.repeat(limits.bodyBytesMax + 1) })],
+    ['content-too-large', 413, 'POST', '/batch', () => ({ body: 'x'.repeat(limits.bodyBytesMax + 1) })],
+    ['unsupported-media-type', 415, 'POST', '/users', () => ({ body: taken, headers: { 'Content-Type': 'text/csv' } })],
+    ['unsupported-media-type', 415, 'PUT', '/users/{user}', () => ({ body: taken, headers: patch })],
+    [
+      'unsupported-media-type',
+      415,
+      'PATCH',
+      '/users/{user}',
+      () => ({ body: {}, headers: { 'Content-Type': 'application/json' } }),
+    ],
+    [
+      'unsupported-content-encoding',
+      415,
+      'POST',
+      '/users',
+      () => ({ body: Bun.gzipSync('{}'), headers: { 'Content-Encoding': 'gzip' } }),
+    ],
+    ['invalid-idempotency-key', 400, 'POST', '/users', () => ({ body: taken, headers: { 'Idempotency-Key': '""' } })],
+    ['invalid-idempotency-key', 400, 'DELETE', '/users/{user}', () => ({ headers: { 'Idempotency-Key': 'a b' } })],
+    ['invalid-command', 422, 'POST', '/batch', () => ({ body: { commands: [{ do: 'sing' }] } })],
+    ['unknown-field', 422, 'POST', '/batch', () => batch({ do: 'create', body: { ...taken, colour: 'red' } })],
+    ['invalid-value', 422, 'POST', '/batch', () => batch({ do: 'create', body: {} })],
+    ['already-exists', 409, 'POST', '/batch', () => batch({ do: 'create', body: taken })],
+    ['still-referenced', 409, 'POST', '/batch', () => batch({ do: 'delete', id: user.id })],
+    ['not-found', 404, 'POST', '/batch', () => batch({ do: 'delete', id: unknown })],
+    ['precondition-failed', 412, 'POST', '/batch', () => batch({ do: 'delete', id: user.id, ifVersion: 9 })],
+    ['invalid-json', 400, 'POST', '/batch', () => ({ body: '[' })],
+    ['forbidden', 403, 'POST', '/batch', () => ({ ...batch({ do: 'delete', id: user.id }), key: ofUser })],
+  ]
+  const batch = (command: Json): CallOptions => ({ body: { commands: [{ resource: 'users', ...command }] } })
+
+  test.each(refusals)('is answered %s with %i by %s %s, as documented', async (code, status, method, path, options) => {
+    const url = path.replace('{user}', user.id).replace('{many}', 'id,'.repeat(limits.urlCharsMax / 3))
+    const answer = await server.call(method, url, options())
+    expect([answer.status, answer.body.type]).toEqual([status, `/problems/${code}`])
+    expect(contract.problemTypes(method, url, status)).toContain(`/problems/${code}`)
+    expect(contract.breaches(method, url, answer)).toEqual([])
+    reached.add(code)
+  })
+
+  test('for a key that was used with another request is answered as documented', async () => {
+    const headers = { 'Idempotency-Key': 'used' }
+    await ask('POST', '/users', { body: { handle: 'first', name: 'First' }, headers })
+    for (const [method, path] of [
+      ['POST', '/users'],
+      ['DELETE', `/users/${user.id}`],
+    ] as const) {
+      const answer = await ask(method, path, { headers, ...(method === 'POST' && { body: taken }) })
+      expect(answer.body.type).toBe('/problems/idempotency-key-reused')
+      expect(contract.problemTypes(method, path, 422)).toContain(answer.body.type)
+    }
+    reached.add('idempotency-key-reused')
+  })
+
+  test('is answered with a problem that the document has an example of, each of which was met here', () => {
+    const { examples } = contract.document.components
+    expect(Object.keys(examples).sort()).toEqual(problemCodes.filter((code) => !ofNoOperation.includes(code)).sort())
+    expect([...reached, ...unreached].sort()).toEqual(Object.keys(examples).sort())
+    for (const [code, { value }] of Object.entries<Json>(examples)) {
+      expect(value.type).toBe(`/problems/${code}`)
+      expect(contract.mistakes({ $ref: '#/components/schemas/Problem' }, value)).toEqual([])
+    }
+  })
+})
+
+test('a server begins without the code that writes the document', async () => {
+  const typescript = new Bun.Transpiler({ loader: 'ts' })
+  const seen = new Set<string>()
+  const open = ['entry/commands.ts', 'entry/bun.ts'].map((path) => Bun.resolveSync(`./src/${path}`, root))
+  for (let file = open.pop(); file !== undefined; file = open.pop()) {
+    if (seen.has(file)) continue
+    seen.add(file)
+    for (const { kind, path } of typescript.scanImports(await Bun.file(file).text())) {
+      if (kind !== 'import-statement') continue
+      if (path.startsWith('.')) open.push(Bun.resolveSync(path, dirname(file)))
+      else seen.add(path)
+    }
+  }
+  expect([...seen]).toContain(join(root, 'src/http/app.ts'))
+  expect([...seen].filter((each) => each.includes('openapi'))).toEqual([])
+})
