@@ -64,6 +64,8 @@ function handler(
     const parsed = parse(c, view, bytes)
     const requestId = requestIdOf(headers.get('x-request-id')) ?? service.newId()
     const conditions = [headers.get('if-match') ?? '', headers.get('if-none-match') ?? '']
+    // Another user's request is another request: nobody is handed an answer that was not given to them.
+    const subject = caller.kind === 'user' ? caller.subject : ''
     const request: WriteRequest = {
       ...parsed,
       caller,
@@ -73,7 +75,7 @@ function handler(
           : {
               key,
               fingerprint: service.digest(
-                JSON.stringify([method, c.req.path, view.version.date, ...conditions]),
+                JSON.stringify([method, c.req.path, view.version.date, ...conditions, subject]),
                 bytes ?? '',
               ),
             },

@@ -1,0 +1,51 @@
+import { createKey } from '../../src/entry/keys.ts'
+import { databaseFile, migrateDataDir, type Node, openNode } from '../../src/entry/node.ts'
+import { type App, createApp } from '../../src/http/app.ts'
+import type { AppOptions } from '../../src/http/service.ts'
+import { model } from '../../src/model/index.ts'
+import type { TenantId } from '../../src/schema/access.ts'
+import { temporaryFolder } from './server.ts'
+
+/** The app over a real database, without a socket: for tests that count or that turn the clock. */
+export interface TestApp {
+  readonly app: App
+  readonly node: Node
+  readonly databaseFile: string
+  /** What `onFault` was told: faults of ours, of which there must be none. */
+  readonly faults: unknown[]
+  key(options?: { tenant?: string; scopes?: string[]; subject?: string | null }): Promise<string>
+  stop(): Promise<void>
+}
+
+/** `change` replaces parts of the app's options, such as the clock. */
+export async function testApp(change: (options: AppOptions) => Partial<AppOptions> = () => ({})): Promise<TestApp> {
+  const folder = temporaryFolder()
+  await migrateDataDir(folder.path)
+  const faults: unknown[] = []
+  const node = await openNode(folder.path, model, (error) => {
+    throw error
+  })
+  const options: AppOptions = {
+    ...node,
+    now: Date.now,
+    elapsed: () => performance.now(),
+    publicTenant: 'demo' as TenantId,
+    allowedOrigins: new Set(),
+    region: 'test',
+    unready: () => null,
+    docsScript: async () => new Response(''),
+    onFault: (error) => void faults.push(error),
+  }
+  return {
+    app: createApp({ ...options, ...change(options) }),
+    node,
+    databaseFile: databaseFile(folder.path),
+    faults,
+    key: async ({ tenant = 'demo', scopes = ['read', 'write'], subject = null } = {}) =>
+      (await createKey(node.primary, { tenant, scopes, subject })).key,
+    async stop() {
+      await node.close()
+      folder.remove()
+    },
+  }
+}
