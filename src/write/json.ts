@@ -46,21 +46,33 @@ function inspect(text: string) {
     } else if (char === 0x7b || char === 0x5b) {
       open.push(char === 0x7b ? new Set() : null)
       keyNext = char === 0x7b
-      members++
+      if (!isEmptyAt(text, i)) countMember()
       if (open.length > limits.jsonDepthMax)
         throw invalid('depth', `The body is nested deeper than ${limits.jsonDepthMax} levels.`)
     } else if (char === 0x7d || char === 0x5d) {
       open.pop()
       keyNext = false
     } else if (char === 0x2c) {
-      members++
+      countMember()
       keyNext = open.at(-1) instanceof Set
-      if (members > limits.jsonMembersMax)
-        throw invalid('members', `The body has more than ${limits.jsonMembersMax} members.`)
     } else if ((char >= 0x30 && char <= 0x39) || char === 0x2d) {
       i = endOfNumber(text, i) - 1
     }
   }
+
+  /** A comma stands before every member of an object or an array but the first. */
+  function countMember() {
+    if (++members > limits.jsonMembersMax)
+      throw invalid('members', `The body has more than ${limits.jsonMembersMax} members.`)
+  }
+}
+
+/** Whether the object or array that begins at `start` has no member. */
+function isEmptyAt(text: string, start: number): boolean {
+  let next = start + 1
+  while (text.charCodeAt(next) <= 0x20) next++
+  const char = text.charCodeAt(next)
+  return char === 0x7d || char === 0x5d
 }
 
 function endOfString(text: string, start: number): number {
