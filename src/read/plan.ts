@@ -136,9 +136,12 @@ function isServed(
   const turned = new Set(sort.map((key) => key.descending)).size > 1
   if (turned) return false
   if (equal.has('id')) return true
-  return view.resource.indexes.some((index) => {
-    const head = index.slice(0, equal.size)
-    const tail = [...index.slice(equal.size), 'id']
-    return head.every((column) => equal.has(column)) && sort.every((key, i) => tail[i] === key.field)
+  return view.resource.indexes.some(({ columns, unique }) => {
+    if (unique && columns.every((column) => equal.has(column))) return true
+    const head = columns.slice(0, equal.size)
+    // Records that a unique index does not tell apart are one record: its order is whole without the id.
+    const tail = unique ? [...columns.slice(equal.size), 'id'] : columns.slice(equal.size)
+    const isHeadEqual = head.length === equal.size && head.every((column) => equal.has(column))
+    return isHeadEqual && sort.every((key, i) => tail[i] === key.field)
   })
 }

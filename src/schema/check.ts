@@ -125,7 +125,7 @@ function checkServed(declared: ResourceDeclaration): string[] {
   const columns = columnsOf(table)
   const indexes = indexesOf(table)
   const mistakes: string[] = []
-  const firsts = new Set(indexes.map((index) => index[0]))
+  const firsts = new Set(indexes.map((index) => index.columns[0]))
   for (const [use, fields] of [
     ['filter', declared.filter],
     ['sort', declared.sort],
@@ -187,7 +187,7 @@ function checkRelation(
       mistakes.push(`${where}: ${from}.${column} needs a foreign key (tenant, ${column}) to ${to} (tenant, id).`)
   }
   const [link] = links
-  if (relation.kind !== 'belongsTo' && link && !indexesOf(link[0]).some((index) => index[0] === link[1])) {
+  if (relation.kind !== 'belongsTo' && link && !indexesOf(link[0]).some((index) => index.columns[0] === link[1])) {
     mistakes.push(
       `${where}: no index serves this relation; add index(...).on(t.tenant, t.${link[1]}, t.id) to ${names.get(link[0])}.`,
     )
@@ -240,7 +240,8 @@ function checkDerivedColumns(
   const linkTable = derived.kind === 'copy' ? declared : source
   const [second, third] = derived.kind === 'max' ? [link, derived.field] : [link, 'id']
   const linked = indexesOf(linkTable.table).some(
-    (index) => index[0] === second && (derived.kind === 'count' || derived.kind === 'sum' || index[1] === third),
+    ({ columns }) =>
+      columns[0] === second && (derived.kind === 'count' || derived.kind === 'sum' || columns[1] === third),
   )
   if (!linked)
     mistakes.push(

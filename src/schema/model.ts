@@ -10,7 +10,7 @@ import { columnSchema, type Field, fieldKind, toStored } from './field.ts'
 import { limits } from './limits.ts'
 import type { RelationDeclaration } from './relation.ts'
 import type { ResourceDeclaration } from './resource.ts'
-import { indexesOf, type Reference, referencesOf } from './table.ts'
+import { type Index, indexesOf, type Reference, referencesOf } from './table.ts'
 
 /** A relation with its names resolved. `column` is on this table for belongsTo, on the target's for hasMany. */
 export type Relation = { readonly name: string; readonly target: string } & (
@@ -30,7 +30,7 @@ export interface Resource {
   readonly sortable: ReadonlySet<string>
   readonly access: { readonly read: Rule; readonly write: Rule }
   /** The columns of each index after the tenant; the primary key and unique constraints among them. */
-  readonly indexes: readonly (readonly string[])[]
+  readonly indexes: readonly Index[]
   readonly references: readonly Reference[]
   readonly referencedBy: readonly Reference[]
   readonly createSchema: z.ZodObject

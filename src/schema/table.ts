@@ -23,15 +23,26 @@ export function referencesOf(
   })
 }
 
-/** The columns of every index that begins with the tenant, the tenant left out. */
-export function indexesOf(table: IdentifiedTable): string[][] {
+/** An index that begins with the tenant, the tenant left out. `unique`: no two records have the same in its columns. */
+export interface Index {
+  readonly columns: readonly string[]
+  readonly unique: boolean
+}
+
+export function indexesOf(table: IdentifiedTable): Index[] {
   const config = getTableConfig(table)
+  const names = (columns: readonly { readonly name: string }[]) => columns.map((column) => column.name)
   const lists = [
-    ...config.primaryKeys.map((key) => key.columns.map((column) => column.name)),
-    ...config.uniqueConstraints.map((unique) => unique.columns.map((column) => column.name)),
+    ...config.primaryKeys.map((key) => ({ columns: names(key.columns), unique: true })),
+    ...config.uniqueConstraints.map((each) => ({ columns: names(each.columns), unique: true })),
     ...config.indexes
       .filter((index) => index.config.where === undefined)
-      .map((index) => index.config.columns.map((column) => ('name' in column ? String(column.name) : ''))),
+      .map(({ config: { columns, unique } }) => ({
+        columns: columns.map((column) => ('name' in column ? String(column.name) : '')),
+        unique,
+      })),
   ]
-  return lists.filter((columns) => columns[0] === 'tenant').map((columns) => columns.slice(1))
+  return lists
+    .filter(({ columns }) => columns[0] === 'tenant')
+    .map(({ columns, unique }) => ({ columns: columns.slice(1), unique }))
 }
