@@ -3,6 +3,7 @@ import type { Model } from '../schema/model.ts'
 import type { Primary } from '../store/primary.ts'
 import type { Reader } from '../store/reader.ts'
 import type { Value } from '../value.ts'
+import { stepFanout } from '../write/maintenance.ts'
 import { CommandError } from './node.ts'
 
 export interface Drift {
@@ -16,7 +17,10 @@ export interface Drift {
 
 const pageRows = 500
 
-/** Compares every derived column with its truth and tells each difference; with `repair`, sets it right. */
+/**
+ * Compares every derived column with its truth and tells each difference; with `repair`, finishes what is queued and sets
+ * the rest right. Answers how many values drifted and how many changes are still queued for their copies.
+ */
 export async function audit(
   model: Model,
   reader: Reader,
@@ -24,6 +28,7 @@ export async function audit(
   repair: boolean,
   tell: (drift: Drift) => void,
 ) {
+  while (repair && (await stepFanout(model, reader, primary)));
   let drifted = 0
   for (const resource of model.resources.values()) {
     for (const derived of resource.derived.values()) {

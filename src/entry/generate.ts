@@ -1,94 +1,204 @@
 import { Database } from 'bun:sqlite'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Trigger } from '../log/triggers.ts'
+import { backfillSql, isKeptBy } from '../schema/derived.ts'
 import type { Model } from '../schema/model.ts'
 import { migrateDatabase, migrationsOf } from '../store/migrate.ts'
+import { CommandError } from './node.ts'
 import { modelTriggers } from './triggers.ts'
 
 const breakpoint = '\n--> statement-breakpoint\n'
 
 /**
- * Writes the next migration: what drizzle-kit finds changed in the tables, made STRICT, and the triggers that differ
- * from those that the committed migrations make. Older migrations are never touched. Answers the new file's tag, or
- * null where the migrations already make the model. `root` holds drizzle.config.ts and drizzle/.
+ * Writes the next migration: what drizzle-kit finds changed in the tables, made STRICT and safe for the data that is
+ * there, the triggers that differ from those that the committed migrations make, and the values of derived columns that
+ * are new. Older migrations are never touched. Answers the new file's tag, or null where the migrations already make the
+ * model. `root` holds drizzle.config.ts and drizzle/. Throws a CommandError, leaving the folder as it was, where the
+ * change cannot be migrated.
  */
 export async function generate(root: string, model: Model, name: string): Promise<string | null> {
   const folder = join(root, 'drizzle')
-  const before = tagsOf(folder)
-  await drizzleKit(root, ['generate', '--name', name])
-  let tag = newTag(folder, before)
-  if (tag) rewrite(folder, tag, makeStrict)
-  const changes = await triggerChanges(folder, model)
-  if (changes.length === 0) return tag
-  if (!tag) {
-    await drizzleKit(root, ['generate', '--custom', '--name', name])
-    tag = newTag(folder, before)
-    if (!tag) throw new Error('drizzle-kit made no migration to put the triggers in')
-    rewrite(folder, tag, () => '')
+  const undo = remember(folder)
+  try {
+    const before = tagsOf(folder)
+    await drizzleKit(root, ['generate', '--name', name], 'inherit')
+    let tag = newTag(folder, before)
+    const statements = await migrationStatements(folder, before, tag, model)
+    if (statements.length === 0) return tag
+    if (!tag) {
+      await drizzleKit(root, ['generate', '--custom', '--name', name], 'ignore')
+      tag = newTag(folder, before)
+      if (!tag) throw new CommandError('drizzle-kit made no migration to put the triggers in.')
+    }
+    writeFileSync(join(folder, `${tag}.sql`), `${statements.join(breakpoint)}\n`)
+    const rest = await triggerChanges(folder, model)
+    if (rest.length > 0) throw new Error(`broken invariant: the new migration leaves ${rest.join(' ')}`)
+    return tag
+  } catch (error) {
+    undo()
+    throw error
   }
-  rewrite(folder, tag, (sql) =>
-    [sql.trimEnd(), ...changes]
-      .filter((part) => part !== '')
-      .join(breakpoint)
-      .concat('\n'),
+}
+
+/** What the new migration must say, tables and triggers. `tag` is drizzle-kit's part of it, which may be missing. */
+async function migrationStatements(folder: string, before: readonly string[], tag: string | null, model: Model) {
+  using database = await migrated(folder, before)
+  const made = triggersOf(database)
+  const tables = tag ? statementsOf(readFileSync(join(folder, `${tag}.sql`), 'utf8')) : []
+  // SQLite refuses to drop or rename what a trigger names, so a change of that kind happens without any trigger.
+  const isDeep = tables.some((sql) => !/^(CREATE|ALTER TABLE \S+ ADD|PRAGMA)\b/i.test(sql))
+  const dropped = isDeep ? made.map((trigger) => dropTrigger(trigger.name)) : []
+  for (const sql of dropped) database.run(sql)
+  const safe = tables.map((sql) => applyStatement(database, sql))
+  checkFields(database, model)
+  const foreign = isDeep ? made.filter((trigger) => !isOurs(trigger)).map((trigger) => `${trigger.sql};`) : []
+  const triggers = [...triggerDifference(database, model), ...foreign]
+  const backfills = [...model.resources.values()]
+    .flatMap((resource) => [...resource.derived.values()])
+    .filter((derived) => !made.some((trigger) => isKeptBy(derived, trigger)))
+    .filter((derived) => !safe.some((sql) => sql.startsWith(`CREATE TABLE \`${derived.holder}\``)))
+    .map((derived) => `${backfillSql(derived)};`)
+  return [...dropped, ...safe, ...triggers, ...backfills]
+}
+
+/** Applies one statement of drizzle-kit to the database, mended first. Answers what was applied. */
+function applyStatement(database: Database, sql: string): string {
+  const added = /^ALTER TABLE `(\w+)` ADD `(\w+)` .*NOT NULL/.exec(sql)
+  if (added && !/ DEFAULT /.test(sql)) throw noValueFor(`${added[1]}.${added[2]}`)
+  const safe = copyWhatIsThere(database, makeStrict(sql))
+  try {
+    database.run(safe)
+  } catch (error) {
+    throw new CommandError(
+      `The migration would fail: ${(error as Error).message}\n  in ${safe.split('\n')[0]}\nNothing was written.`,
+    )
+  }
+  return safe
+}
+
+function noValueFor(column: string): CommandError {
+  return new CommandError(
+    `${column}: the records that are there would have no value for it; give the column a default, or let it be null. Nothing was written.`,
   )
-  return tag
+}
+
+/**
+ * A rebuilt table takes the rows of the old one over. drizzle-kit lists new columns there too, which SQLite would read as
+ * texts of their own names; they are left out, so that they get their defaults.
+ */
+function copyWhatIsThere(database: Database, sql: string): string {
+  const copied = /^INSERT INTO `(\w+)`\(([^)]*)\) SELECT (.*) FROM `(\w+)`;$/.exec(sql)
+  if (!copied?.[1] || !copied[2] || !copied[4]) return sql
+  const [, to, list, , from] = copied
+  const there = new Set(columnsOf(database, from).map((column) => column.name))
+  const columns = list.split(', ').filter((column) => there.has(column.replaceAll('"', '')))
+  const lacking = columnsOf(database, to).find(
+    (column) => column.notnull === 1 && column.dflt_value === null && !there.has(column.name),
+  )
+  if (lacking) throw noValueFor(`${from}.${lacking.name}`)
+  return `INSERT INTO \`${to}\`(${columns.join(', ')}) SELECT ${columns.join(', ')} FROM \`${from}\`;`
+}
+
+interface ColumnInfo {
+  readonly name: string
+  readonly notnull: number
+  readonly dflt_value: string | null
+}
+
+function columnsOf(database: Database, table: string): ColumnInfo[] {
+  return database.query('select name, "notnull", dflt_value from pragma_table_info(?)').all(table) as ColumnInfo[]
 }
 
 /** The statements that turn the triggers which the migrations make into those which the model asks for. */
 export async function triggerChanges(folder: string, model: Model): Promise<string[]> {
-  const database = new Database(':memory:')
-  if (tagsOf(folder).length > 0) await migrateDatabase(database, folder)
-  const made = database.query("select name, sql from sqlite_master where type = 'trigger'").all() as Trigger[]
-  const hasContext = database.query("select 1 from sqlite_master where name = 'context'").get() !== null
-  const seeded = hasContext && database.query('select 1 from context').get() !== null
-  database.close()
-  const wanted = new Map(modelTriggers(model).map((trigger) => [trigger.name, trigger.sql]))
-  const stale = made.filter((trigger) => wanted.get(trigger.name) !== trigger.sql)
-  const right = new Set(
-    made.filter((trigger) => wanted.get(trigger.name) === trigger.sql).map((trigger) => trigger.name),
-  )
+  using database = await migrated(folder, tagsOf(folder))
+  return triggerDifference(database, model)
+}
+
+function triggerDifference(database: Database, model: Model): string[] {
+  const made = triggersOf(database).filter(isOurs)
+  const wanted = modelTriggers(model)
+  const isSame = (a: Trigger) => (b: Trigger) => a.name === b.name && a.sql === b.sql
+  const seeded = columnsOf(database, 'context').length > 0 && database.query('select 1 from context').get() !== null
   return [
     ...(seeded ? [] : ['INSERT INTO context(one) VALUES (1);']),
-    ...stale.map((trigger) => `DROP TRIGGER "${trigger.name}";`),
-    ...[...wanted].filter(([triggerName]) => !right.has(triggerName)).map(([, sql]) => `${sql};`),
+    ...made.filter((trigger) => !wanted.some(isSame(trigger))).map((trigger) => dropTrigger(trigger.name)),
+    ...wanted.filter((trigger) => !made.some(isSame(trigger))).map((trigger) => `${trigger.sql};`),
   ]
 }
 
-function tagsOf(folder: string): string[] {
-  try {
-    return migrationsOf(folder).map((migration) => migration.tag)
-  } catch {
-    return [] // No journal: the first migration is yet to be made.
+function triggersOf(database: Database): Trigger[] {
+  return database.query("select name, sql from sqlite_master where type = 'trigger' order by rowid").all() as Trigger[]
+}
+
+/** Whether the trigger is of those that Perigee makes; a model's authors may add others by migrations of their own. */
+function isOurs(trigger: Trigger): boolean {
+  return /_(after_(insert|update|delete)|keeps_key)$/.test(trigger.name)
+}
+
+function dropTrigger(name: string): string {
+  return `DROP TRIGGER "${name}";`
+}
+
+/** drizzle-kit may end well and have written nothing, where it could not ask. */
+function checkFields(database: Database, model: Model) {
+  for (const resource of model.resources.values()) {
+    const there = columnsOf(database, resource.name).map((column) => column.name)
+    const lacking = [...resource.fields.keys()].filter((field) => !there.includes(field))
+    if (lacking.length > 0)
+      throw new CommandError(
+        `${resource.name}: the migration does not make ${lacking.join(', ')}. drizzle-kit asks at a terminal whether a column or table was renamed: run "bun run generate" in one. Nothing was written.`,
+      )
   }
+}
+
+/** A database in memory that has had the migrations with these tags. */
+async function migrated(folder: string, tags: readonly string[]): Promise<Database> {
+  const database = new Database(':memory:')
+  const isAsked = (migration: { tag: string }) => tags.includes(migration.tag)
+  if (tags.length > 0) await migrateDatabase(database, folder, isAsked)
+  return database
+}
+
+function statementsOf(sql: string): string[] {
+  return sql
+    .split('--> statement-breakpoint')
+    .map((statement) => statement.trim())
+    .filter((statement) => statement !== '')
+}
+
+function tagsOf(folder: string): string[] {
+  return existsSync(join(folder, 'meta', '_journal.json')) ? migrationsOf(folder).map((migration) => migration.tag) : []
 }
 
 function newTag(folder: string, before: readonly string[]): string | null {
   return tagsOf(folder).find((tag) => !before.includes(tag)) ?? null
 }
 
-function rewrite(folder: string, tag: string, change: (sql: string) => string) {
-  const file = join(folder, `${tag}.sql`)
-  writeFileSync(file, change(readFileSync(file, 'utf8')))
+/** Remembers the folder's files. The answer brings them back: what is new goes, what was rewritten is as it was. */
+function remember(folder: string): () => void {
+  const list = () =>
+    existsSync(folder)
+      ? readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((path) => /\.(sql|json)$/.test(path))
+      : []
+  const kept = new Map(list().map((path) => [path, readFileSync(join(folder, path))]))
+  return () => {
+    for (const path of list()) if (!kept.has(path)) rmSync(join(folder, path))
+    for (const [path, bytes] of kept) writeFileSync(join(folder, path), bytes)
+  }
 }
 
 /** drizzle-kit cannot say STRICT, which also wants `text` where it says `text(36)`. */
 export function makeStrict(sql: string): string {
-  return sql
-    .split('--> statement-breakpoint')
-    .map((statement) =>
-      /^\s*CREATE TABLE/i.test(statement)
-        ? statement.replace(/\btext\(\d+\)/g, 'text').replace(/\);(\s*)$/, ') STRICT;$1')
-        : statement.replace(/(ADD `\w+` )text\(\d+\)/g, '$1text'),
-    )
-    .join('--> statement-breakpoint')
+  if (/^\s*CREATE TABLE/i.test(sql)) return sql.replace(/\btext\(\d+\)/g, 'text').replace(/\);(\s*)$/, ') STRICT;$1')
+  return sql.replace(/( ADD `\w+` )text\(\d+\)/g, '$1text')
 }
 
 /** Runs drizzle-kit at the terminal of the caller, because it asks whether a column was renamed or replaced. */
-async function drizzleKit(root: string, args: readonly string[]) {
+async function drizzleKit(root: string, args: readonly string[], output: 'inherit' | 'ignore') {
   const bin = join(root, 'node_modules', 'drizzle-kit', 'bin.cjs')
-  const child = Bun.spawn([process.execPath, bin, ...args], { cwd: root, stdio: ['inherit', 'inherit', 'inherit'] })
+  const child = Bun.spawn([process.execPath, bin, ...args], { cwd: root, stdio: ['inherit', output, 'inherit'] })
   const code = await child.exited
-  if (code !== 0) throw new Error(`drizzle-kit ${args.join(' ')} ended with code ${code}`)
+  if (code !== 0) throw new CommandError(`drizzle-kit ${args.join(' ')} ended with code ${code}.`)
 }

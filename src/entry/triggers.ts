@@ -12,6 +12,7 @@ export function modelTriggers(model: Model): Trigger[] {
     return tableTriggers({
       table: resource.name,
       fields: fields.map((field) => field.name),
+      corrected: [...resource.derived.keys()],
       image: (alias) => jsonObjectSql(fields, alias),
       parts: (event) => triggerParts(derived, resource.name, event),
     })

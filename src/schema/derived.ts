@@ -31,6 +31,7 @@ export const derived = { copy, count, sum, max }
 export interface Derived {
   readonly kind: DerivedDeclaration['kind']
   readonly column: string
+  readonly nullable: boolean
   readonly holder: string
   readonly source: string
   readonly link: string
@@ -50,50 +51,87 @@ export type TriggerEvent = 'insert' | 'update' | 'delete'
 
 const q = (name: string) => `"${name}"`
 
-/** What the column must be, as a scalar SQL expression over a row of the holder named `row`. */
-export function truthSql(derived: Derived, row: string): string {
-  const from = `select %s from ${q(derived.source)} s where s.tenant = ${row}.tenant and`
-  const children = `${from} s.${q(derived.link)} = ${row}.id`
-  switch (derived.kind) {
+/**
+ * What the column must be, as a scalar SQL expression over a row of the holder named `row`. A copy that cannot be null
+ * stays as it is where there is no record to take it from, which foreign keys admit within a transaction only.
+ */
+export function truthSql(d: Derived, row: string): string {
+  const field = `s.${q(d.field ?? '')}`
+  const over = (value: string) =>
+    `(select ${value} from ${q(d.source)} s where s.tenant = ${row}.tenant and s.${q(d.link)} = ${row}.id)`
+  switch (d.kind) {
     case 'copy':
-      return `(${from.replace('%s', `s.${q(derived.field ?? '')}`)} s.id = ${row}.${q(derived.link)})`
+      return d.nullable ? copiedSql(d, row) : `coalesce(${copiedSql(d, row)}, ${row}.${q(d.column)})`
     case 'count':
-      return `(${children.replace('%s', 'count(*)')})`
+      return over('count(*)')
     case 'sum':
-      return `(${children.replace('%s', `coalesce(sum(s.${q(derived.field ?? '')}), 0)`)})`
+      return over(`coalesce(sum(${field}), 0)`)
     case 'max':
-      return `(${children.replace('%s', `max(s.${q(derived.field ?? '')})`)})`
+      return over(`max(${field})`)
   }
+}
+
+function copiedSql(d: Derived, row: string): string {
+  return `(select s.${q(d.field ?? '')} from ${q(d.source)} s where s.tenant = ${row}.tenant and s.id = ${row}.${q(d.link)})`
 }
 
 /** The trigger statements that keep `all` true, for events on `table`. */
 export function triggerParts(all: readonly Derived[], table: string, event: TriggerEvent): TriggerParts {
-  const copies = all.filter((each) => each.kind === 'copy')
+  const own = all.filter((each) => each.holder === table)
+  const copies = all.filter((each) => each.kind === 'copy' && each.source === table)
   const aggregates = all.filter((each) => each.kind !== 'copy' && each.source === table)
   // Aggregates of one holder over one link change in one statement, so that the holder's change is logged once.
   const groups = Map.groupBy(aggregates, (each) => `${each.holder}.${each.link}`)
   return {
-    correct: copies.filter((each) => each.holder === table).flatMap((each) => correctCopy(each, event)),
+    correct: own.length === 0 ? [] : correctRow(own, event),
     spread: [
       ...[...groups.values()].flatMap((group) => aggregateStatements(group, event)),
-      ...copies.filter((each) => each.source === table && event === 'update').flatMap(spreadCopy),
+      ...copies.flatMap((each) => spreadCopy(each, event)),
     ],
   }
 }
 
-function correctCopy(d: Derived, event: TriggerEvent): string[] {
+/**
+ * Sets the row's own derived columns to their truth: all of them on an insert, also where records that refer to it came
+ * first; on an update a copy that follows another record or was overwritten, and an aggregate that was overwritten, which
+ * shows in a version that did not move: the engine's own updates of aggregates move it.
+ */
+function correctRow(own: readonly Derived[], event: TriggerEvent): string[] {
   if (event === 'delete') return []
-  const bump = event === 'insert' ? ', version = version + 1' : ''
-  const moved = event === 'update' ? ` and old.${q(d.link)} is not new.${q(d.link)}` : ''
-  const truth = truthSql(d, 'new')
+  const table = q(own[0]?.holder ?? '')
+  const row = 'tenant = new.tenant and id = new.id'
+  const wrong = (d: Derived) => `${q(d.column)} is not ${truthSql(d, 'new')}`
+  if (event === 'insert') {
+    const sets = own.map((d) => `${q(d.column)} = ${truthSql(d, 'new')}`)
+    return [
+      `update ${table} set ${sets.join(', ')}, version = version + 1 where ${row} and (${own.map(wrong).join(' or ')})`,
+    ]
+  }
+  const touched = new Map(own.map((d) => [d, mayBeWrong(d)]))
+  const sets = own.map((d) => `${q(d.column)} = iif(${touched.get(d)}, ${truthSql(d, 'new')}, ${q(d.column)})`)
+  const any = `(${[...new Set(touched.values())].join(' or ')})`
+  // The version is negative for the length of this statement: with recursive triggers on, the trigger that fires for it
+  // must neither log nor spread, because this one is going to.
   return [
-    `update ${q(d.holder)} set ${q(d.column)} = ${truth}${bump} where tenant = new.tenant and id = new.id${moved} and ${q(d.column)} is not ${truth}`,
+    `update ${table} set ${sets.join(', ')}, version = -version where ${any} and ${row} and (${own.map((d) => `(${touched.get(d)} and ${wrong(d)})`).join(' or ')})`,
+    `update ${table} set version = -version where ${any} and ${row} and version < 0`,
   ]
 }
 
-function spreadCopy(d: Derived): string[] {
+/** Whether an update from `old` to `new` may have left the row's own derived column wrong. */
+function mayBeWrong(d: Derived): string {
+  const [column, link] = [q(d.column), q(d.link)]
+  const overwritten = `old.${column} is not new.${column}`
+  return d.kind === 'copy'
+    ? `(old.${link} is not new.${link} or ${overwritten})`
+    : `(new.version is old.version and ${overwritten})`
+}
+
+/** Brings the copies of a record's field up to date, or queues them where they are too many for one transaction. */
+function spreadCopy(d: Derived, event: TriggerEvent): string[] {
+  if (event === 'delete') return []
   const [holder, field] = [q(d.holder), q(d.field ?? '')]
-  const changed = `old.${field} is not new.${field}`
+  const changed = event === 'insert' ? '1' : `old.${field} is not new.${field}`
   const copies = `from ${holder} where tenant = new.tenant and ${q(d.link)} = new.id`
   const size = `(select count(*) from (select 1 ${copies} limit ${d.fanoutRowsMax + 1}))`
   return [
@@ -145,10 +183,15 @@ function changedInPlace(d: Derived): string {
   return `case when ${before} is ${after} then ${column} when ${after} is not null and (${column} is null or ${column} <= ${after}) then ${after} when ${column} is ${before} then ${truth} else ${column} end`
 }
 
-/** Rows whose derived column is not the truth, in key order: tenant, id, found, expected. Arguments: tenant and id to start after, row limit. */
+/**
+ * Rows whose derived column is not the truth, in key order: tenant, id, found, expected. Copies that a queued fan-out
+ * has yet to reach are not among them. Arguments: tenant and id to start after, row limit.
+ */
 export function driftSql(d: Derived): string {
   const truth = truthSql(d, 'h')
-  return `select h.tenant, h.id, h.${q(d.column)} as found, ${truth} as expected from ${q(d.holder)} h where (h.tenant, h.id) > (?, ?) and h.${q(d.column)} is not ${truth} order by h.tenant, h.id limit ?`
+  const queued = `exists (select 1 from fanout f where f.tenant = h.tenant and f.source = h.${q(d.link)} and f.target = '${d.holder}' and f.field = '${d.column}' and f.reached < h.id)`
+  const isDrift = `h.${q(d.column)} is not ${truth}${d.kind === 'copy' ? ` and not ${queued}` : ''}`
+  return `select h.tenant, h.id, h.${q(d.column)} as found, ${truth} as expected from ${q(d.holder)} h where (h.tenant, h.id) > (?, ?) and ${isDrift} order by h.tenant, h.id limit ?`
 }
 
 /** Sets one row's derived column to the truth. Arguments: tenant, id. */
@@ -172,4 +215,17 @@ export function fanoutStepSql(d: Derived): readonly string[] {
     `update fanout set reached = (select max(id) from (${next})) where id = ?1`,
     'delete from fanout where id = ?1 and reached is null',
   ]
+}
+
+/** Sets the derived column of every row to its truth, for a column that was added to a table with rows. */
+export function backfillSql(d: Derived): string {
+  const truth = truthSql(d, q(d.holder))
+  return `UPDATE ${q(d.holder)} SET ${q(d.column)} = ${truth}, version = version + 1 WHERE ${q(d.column)} is not ${truth}`
+}
+
+/** Whether the trigger, of whatever migration, keeps this column as it is declared. */
+export function isKeptBy(d: Derived, trigger: { readonly name: string; readonly sql: string }): boolean {
+  const [table, value] = d.kind === 'copy' ? [d.holder, copiedSql(d, 'new')] : [d.source, joined(d)]
+  const says = [`update ${q(d.holder)} set`, `${q(d.column)} = `, value, `new.${q(d.link)}`]
+  return trigger.name === `${table}_after_insert` && says.every((text) => trigger.sql.includes(text))
 }

@@ -92,7 +92,7 @@ function compile(
     fields: new Map(fields.map((field) => [field.name, field])),
     relations: relationByName,
     derived: new Map(
-      derivedColumns.map(([column, each]) => [column, derivedOf(declared.name, column, each, relationByName)]),
+      derivedColumns.map(([column, each]) => [column, derivedOf(declared, column, each, relationByName)]),
     ),
     filterable: new Set(['id', ...declared.filter]),
     sortable: new Set(['id', ...declared.sort]),
@@ -154,17 +154,18 @@ function relationOf(
 }
 
 function derivedOf(
-  holder: string,
+  holder: ResourceDeclaration,
   column: string,
   declared: DerivedDeclaration,
   relations: ReadonlyMap<string, Relation>,
 ): Derived {
   const relation = relations.get(declared.relation)
-  if (!relation || relation.kind === 'manyToMany') throw new Error(`unchecked derived column ${holder}.${column}`)
+  if (!relation || relation.kind === 'manyToMany') throw new Error(`unchecked derived column ${holder.name}.${column}`)
   return {
     kind: declared.kind,
     column,
-    holder,
+    nullable: !(getTableColumns(holder.table) as Record<string, SQLiteColumn>)[column]?.notNull,
+    holder: holder.name,
     source: relation.target,
     link: relation.column,
     field: declared.kind === 'count' ? undefined : declared.field,

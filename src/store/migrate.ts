@@ -13,12 +13,12 @@ export function migrationsOf(folder: string): Migration[] {
   return journal.entries
 }
 
-/** How many of the migrations the database has not had yet. A file that does not exist has had none. */
+/** The migrations that the database has not had yet. A file that does not exist has had none. */
 export function pendingMigrations(file: string, folder: string): Migration[] {
   const database = openOrNull(file)
-  const last = database ? lastApplied(database) : 0
+  const applied = database ? appliedMigrations(database) : new Set()
   database?.close()
-  return migrationsOf(folder).filter((migration) => migration.when > last)
+  return migrationsOf(folder).filter((migration) => !applied.has(migration.when))
 }
 
 function openOrNull(file: string): Database | null {
@@ -29,11 +29,11 @@ function openOrNull(file: string): Database | null {
   }
 }
 
-function lastApplied(database: Database): number {
+/** The times in the journal of the migrations that were applied, in drizzle's own table. */
+function appliedMigrations(database: Database): Set<number> {
   const has = database.query("select 1 from sqlite_master where name = '__drizzle_migrations'").get()
-  if (!has) return 0
-  const [row] = database.query('select max(created_at) from __drizzle_migrations').values()
-  return Number(row?.[0] ?? 0)
+  const rows = has ? database.query('select created_at from __drizzle_migrations').values() : []
+  return new Set(rows.map(([when]) => Number(when)))
 }
 
 /**
@@ -43,6 +43,7 @@ function lastApplied(database: Database): number {
 export async function migrateFile(file: string, folder: string): Promise<void> {
   const database = new Database(file, { create: true, strict: true })
   try {
+    database.run('PRAGMA busy_timeout = 10000')
     database.run('PRAGMA journal_mode = WAL')
     database.run('PRAGMA synchronous = FULL')
     await migrateDatabase(database, folder)
@@ -51,15 +52,35 @@ export async function migrateFile(file: string, folder: string): Promise<void> {
   }
 }
 
-export async function migrateDatabase(database: Database, folder: string): Promise<void> {
-  const { drizzle } = await import('drizzle-orm/bun-sqlite')
-  const { migrate } = await import('drizzle-orm/bun-sqlite/migrator')
+/** As `migrateFile`, for an open database and the migrations that `isWanted`. Leaves foreign keys off. */
+export async function migrateDatabase(database: Database, folder: string, isWanted = (_: Migration) => true) {
   database.run('PRAGMA foreign_keys = OFF')
-  migrate(drizzle(database), { migrationsFolder: folder })
-  const broken = database.query('PRAGMA foreign_key_check').all()
-  if (broken.length > 0) throw new Error(`a migration left ${broken.length} broken foreign keys`)
-  const found = database.query("insert or ignore into meta(name, value) values ('epoch', ?), ('secret', ?)")
-  found.run(randomText(8), randomText(43))
+  const migrate = database.transaction(() => {
+    database.run(
+      'CREATE TABLE IF NOT EXISTS __drizzle_migrations (id SERIAL PRIMARY KEY, hash text NOT NULL, created_at numeric)',
+    )
+    const applied = appliedMigrations(database)
+    for (const migration of migrationsOf(folder)) {
+      if (!applied.has(migration.when) && isWanted(migration)) apply(database, folder, migration)
+    }
+    const broken = database.query('PRAGMA foreign_key_check').all()
+    if (broken.length > 0) throw new Error(`the migrations would leave ${broken.length} broken foreign keys`)
+    const found = database.query("insert or ignore into meta(name, value) values ('epoch', ?), ('secret', ?)")
+    found.run(randomText(8), randomText(43))
+  })
+  // Immediate: of two processes that start at once, the second waits and finds the migrations done.
+  migrate.immediate()
+}
+
+function apply(database: Database, folder: string, { tag, when }: Migration) {
+  const sql = readFileSync(join(folder, `${tag}.sql`), 'utf8')
+  try {
+    for (const statement of sql.split('--> statement-breakpoint')) if (statement.trim() !== '') database.run(statement)
+  } catch (error) {
+    throw new Error(`${tag}.sql: ${(error as Error).message}`, { cause: error })
+  }
+  const hash = new Bun.CryptoHasher('sha256').update(sql).digest('hex')
+  database.query('insert into __drizzle_migrations(hash, created_at) values (?, ?)').run(hash, when)
 }
 
 function randomText(length: number): string {
