@@ -29,6 +29,7 @@ export interface Index {
   readonly unique: boolean
 }
 
+/** The primary key and unique constraints are among them; partial indexes are not. */
 export function indexesOf(table: IdentifiedTable): Index[] {
   const config = getTableConfig(table)
   const names = (columns: readonly { readonly name: string }[]) => columns.map((column) => column.name)

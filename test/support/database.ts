@@ -3,13 +3,14 @@ import type { SQLiteTable } from 'drizzle-orm/sqlite-core'
 import { startServer } from '../../src/entry/bun.ts'
 import { makeStrict } from '../../src/entry/generate.ts'
 import { createKey } from '../../src/entry/keys.ts'
-import { databaseFile, digest } from '../../src/entry/node.ts'
+import { databaseFile, digest, migrationsFolder } from '../../src/entry/node.ts'
 import { modelTriggers } from '../../src/entry/triggers.ts'
 import { type App, createApp } from '../../src/http/app.ts'
 import { createTokenSealer, type Epoch } from '../../src/log/position.ts'
 import type { TenantId } from '../../src/schema/access.ts'
 import type { IdentifiedTable } from '../../src/schema/columns.ts'
 import type { Model } from '../../src/schema/model.ts'
+import { migrationsOf } from '../../src/store/migrate.ts'
 import type { Reader } from '../../src/store/reader.ts'
 import * as engineTables from '../../src/store/tables.ts'
 import { call, type TestServer, temporaryFolder } from './server.ts'
@@ -22,7 +23,7 @@ export interface ModelWithTables {
 
 /**
  * Makes the database of a model that has no committed migrations: the tables as drizzle-kit makes them, STRICT as
- * `generate` makes them, the model's triggers, and a migration journal in which nothing is pending.
+ * `generate` makes them, the model's triggers, and the project's own migrations noted as applied.
  */
 export async function makeDatabase(dataDir: string, { model, tables }: ModelWithTables): Promise<string> {
   const file = databaseFile(dataDir)
@@ -35,7 +36,8 @@ export async function makeDatabase(dataDir: string, { model, tables }: ModelWith
     database.run('insert into context(one) values (1)')
     database.run("insert into meta(name, value) values ('epoch', 'testepoch'), ('secret', 'a secret of the test')")
     database.run('create table __drizzle_migrations(id integer primary key, hash text, created_at numeric)')
-    database.run("insert into __drizzle_migrations(hash, created_at) values ('all', 8640000000000000)")
+    const applied = database.prepare("insert into __drizzle_migrations(hash, created_at) values ('', ?)")
+    for (const { when } of migrationsOf(migrationsFolder)) applied.run(when)
   })()
   database.close()
   return file
