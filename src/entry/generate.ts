@@ -85,19 +85,26 @@ function noValueFor(column: string): CommandError {
 
 /**
  * A rebuilt table takes the rows of the old one over. drizzle-kit lists new columns there too, which SQLite would read as
- * texts of their own names; they are left out, so that they get their defaults.
+ * texts of their own names: they are left out, so that they get their defaults, as do nulls that may no longer be.
  */
 function copyWhatIsThere(database: Database, sql: string): string {
-  const copied = /^INSERT INTO `(\w+)`\(([^)]*)\) SELECT (.*) FROM `(\w+)`;$/.exec(sql)
-  if (!copied?.[1] || !copied[2] || !copied[4]) return sql
-  const [, to, list, , from] = copied
-  const there = new Set(columnsOf(database, from).map((column) => column.name))
-  const columns = list.split(', ').filter((column) => there.has(column.replaceAll('"', '')))
-  const lacking = columnsOf(database, to).find(
-    (column) => column.notnull === 1 && column.dflt_value === null && !there.has(column.name),
+  const copied = /^INSERT INTO `(\w+)`\([^)]*\) SELECT .* FROM `(\w+)`;$/.exec(sql)
+  if (!copied?.[1] || !copied[2]) return sql
+  const [, to, from] = copied
+  const columns = columnsOf(database, to)
+  const oldByName = new Map(columnsOf(database, from).map((column) => [column.name, column]))
+  const lacking = columns.find(
+    ({ name, notnull, dflt_value }) => notnull && dflt_value === null && !oldByName.has(name),
   )
   if (lacking) throw noValueFor(`${from}.${lacking.name}`)
-  return `INSERT INTO \`${to}\`(${columns.join(', ')}) SELECT ${columns.join(', ')} FROM \`${from}\`;`
+  const kept = columns.filter(({ name }) => oldByName.has(name))
+  const values = kept.map(({ name, notnull, dflt_value }) =>
+    notnull && dflt_value !== null && !oldByName.get(name)?.notnull
+      ? `coalesce("${name}", ${dflt_value})`
+      : `"${name}"`,
+  )
+  const names = kept.map(({ name }) => `"${name}"`)
+  return `INSERT INTO \`${to}\`(${names.join(', ')}) SELECT ${values.join(', ')} FROM \`${from}\`;`
 }
 
 interface ColumnInfo {
@@ -195,10 +202,13 @@ export function makeStrict(sql: string): string {
   return sql.replace(/( ADD `\w+` )text\(\d+\)/g, '$1text')
 }
 
-/** Runs drizzle-kit at the terminal of the caller, because it asks whether a column was renamed or replaced. */
+/**
+ * Runs drizzle-kit at the terminal of the caller, because it asks whether a column was renamed or replaced. What it says
+ * of errors is told when it fails: without a terminal it does not, and `checkFields` says so in fewer words.
+ */
 async function drizzleKit(root: string, args: readonly string[], output: 'inherit' | 'ignore') {
   const bin = join(root, 'node_modules', 'drizzle-kit', 'bin.cjs')
-  const child = Bun.spawn([process.execPath, bin, ...args], { cwd: root, stdio: ['inherit', output, 'inherit'] })
-  const code = await child.exited
-  if (code !== 0) throw new CommandError(`drizzle-kit ${args.join(' ')} ended with code ${code}.`)
+  const child = Bun.spawn([process.execPath, bin, ...args], { cwd: root, stdio: ['inherit', output, 'pipe'] })
+  const [said, code] = await Promise.all([new Response(child.stderr).text(), child.exited])
+  if (code !== 0) throw new CommandError(`${said}drizzle-kit ${args.join(' ')} ended with code ${code}.`)
 }
