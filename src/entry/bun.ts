@@ -60,6 +60,8 @@ function listen(settings: Settings, app: App) {
       hostname: settings.host,
       idleTimeout: 30,
       development: false,
+      // Bun would answer a large body itself, with an empty 413; the app refuses it before it is read.
+      maxRequestBodySize: Number.MAX_SAFE_INTEGER,
       fetch: app.fetch,
     })
   } catch (error) {

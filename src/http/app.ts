@@ -7,6 +7,7 @@ import { andThen, type Soon } from '../soon.ts'
 import type { Reader } from '../store/reader.ts'
 import { buildViews } from '../version/view.ts'
 import { createAuthenticate } from './auth.ts'
+import { hasLongBody } from './body.ts'
 import { allowOrigin, optionsHeaders } from './cors.ts'
 import { hasSoundHost } from './guard.ts'
 import { Metrics } from './metrics.ts'
@@ -48,7 +49,7 @@ export function createApp(options: AppOptions): App {
 }
 
 function serve(hono: Hono, service: Service, request: Request): Soon<Response> {
-  if (!hasSoundHost(request)) return problemResponse(new Problem('invalid-host'), '')
+  if (!hasSoundHost(request)) return problemResponse(new Problem('invalid-host'), '', { Connection: 'close' })
   if (request.url.length > limits.urlCharsMax) return problemResponse(new Problem('uri-too-long'), '')
   if (request.method !== 'HEAD' && !methodsKnown.includes(request.method)) {
     const headers = { Allow: methodsKnown.join(', ') }
@@ -177,6 +178,7 @@ async function positionOf(reader: Reader): Promise<Seq> {
 /** Any error as an answer. What is no Problem is a fault of ours: it is reported with an id, and the caller gets the id. */
 async function failure(service: Service, error: unknown, c: Context): Promise<Response> {
   const headers: Record<string, string> = { 'API-Version': service.newest.version.date }
+  if (hasLongBody(c.req.raw)) headers.Connection = 'close'
   let problem: Problem
   if (error instanceof Problem) {
     problem = error

@@ -16,9 +16,25 @@ export async function readBody(request: Request, type: typeof jsonType | typeof 
       headers: { [accept]: type },
     })
   }
-  const length = headers.get('content-length')
+  try {
+    return await readBytes(request, headers.get('content-length'))
+  } catch (error) {
+    // The sender has gone, or what it sent is no body: not our fault, and nobody is left to read the answer.
+    throw (error as Error).name === 'AbortError'
+      ? new Problem('invalid-json', { detail: 'The body broke off.' })
+      : error
+  }
+}
+
+/** Whether a refused request may go on sending a body that nobody reads: its connection is closed after the answer. */
+export function hasLongBody({ headers }: Request): boolean {
+  return headers.has('transfer-encoding') || Number(headers.get('content-length')) > limits.bodyBytesMax
+}
+
+async function readBytes(request: Request, length: string | null): Promise<Uint8Array> {
   if (length === null) return readStream(request)
-  if (Number(length) > limits.bodyBytesMax) throw tooLarge()
+  // Two equal lengths arrive as one text, "9, 9", which is no number and must not pass for a small one.
+  if (!(Number(length) <= limits.bodyBytesMax)) throw tooLarge()
   return new Uint8Array(await request.arrayBuffer())
 }
 
@@ -43,5 +59,8 @@ async function readStream(request: Request): Promise<Uint8Array> {
 }
 
 function tooLarge(): Problem {
-  return new Problem('content-too-large', { detail: `A body is at most ${limits.bodyBytesMax} bytes.` })
+  return new Problem('content-too-large', {
+    detail: `A body is at most ${limits.bodyBytesMax} bytes.`,
+    headers: { Connection: 'close' }, // What is left of the body is not read.
+  })
 }

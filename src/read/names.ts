@@ -10,7 +10,7 @@ export class Faults {
 
   add(problem: ProblemCode, parameter: string, code: string, message: string) {
     this.code ??= problem
-    this.list.push({ parameter, code, message })
+    if (this.list.length < limits.faultsMax) this.list.push({ parameter, code, message })
   }
 
   throwIfAny() {

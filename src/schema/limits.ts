@@ -12,6 +12,8 @@ export const limits = {
   idempotencyKeyCharsMax: 255,
   requestIdCharsMax: 128,
   batchCommandsMax: 100,
+  /** Faults that one answer tells of a body or a query. */
+  faultsMax: 100,
 
   pageRowsDefault: 20,
   pageRowsMax: 100,

@@ -58,7 +58,12 @@ export class BodyFaults {
 
   add(problem: ProblemCode, pointer: string, code: string, message: string) {
     this.code ??= problem
-    if (this.list.length < 100) this.list.push({ pointer, code, message })
+    if (!this.isFull) this.list.push({ pointer, code, message })
+  }
+
+  /** No more faults are told, so none need be put into words. */
+  get isFull(): boolean {
+    return this.list.length >= limits.faultsMax
   }
 
   throwIfAny() {
@@ -104,6 +109,7 @@ function refuseUnknownFields(view: ResourceView, values: Record<string, unknown>
   for (const name of Object.keys(values)) {
     const field = view.fields.get(name)
     if (field?.writable) continue
+    if (faults.isFull) return
     const at = `${pointer}/${escapePointer(name)}`
     if (field) {
       faults.add('unknown-field', at, 'read-only', `"${name}" cannot be written; Perigee keeps it.`)

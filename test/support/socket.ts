@@ -10,6 +10,8 @@ export interface WireAnswer {
 /** A raw connection to a server, for what no HTTP client would send. */
 export interface Wire {
   send(bytes: string | Uint8Array): void
+  /** Sends, and waits until more may be sent or the connection is closed. */
+  flushed(bytes: Uint8Array): Promise<void>
   /** The next whole answer, or null where the server closed the connection without one. */
   answer(to?: { readonly method: string }): Promise<WireAnswer | null>
   /** Every byte that has come and has not been taken by `answer`. */
@@ -61,6 +63,10 @@ function wireOver(socket: Socket): Wire {
 
   return {
     send: (bytes) => void socket.write(bytes),
+    flushed: (bytes) => {
+      const next = socket.write(bytes) ? setImmediate : (go: () => void) => socket.once('drain', go)
+      return Promise.race([closed, new Promise<void>((done) => void next(done))])
+    },
     async answer({ method } = { method: 'GET' }) {
       for (;;) {
         const taken = takeAnswer(received, method)
