@@ -1,11 +1,17 @@
 /**
- * A map bounded by the bytes of what it holds; the oldest entries go first. What is found in it is right only for the
- * generation that it was filled at: asking for another empties it.
+ * A map bounded by the bytes of what it holds. What is found in it is right only for the generation that it was filled
+ * at: asking for another empties it.
+ *
+ * It is two maps: what is set goes into the young one; when that holds half of the bytes it becomes the old one, and
+ * what the old one held is dropped at once. What is found in the old one moves to the young, so entries in use stay.
+ * Dropping entries one by one costs more than the reads it saves: a Map walks over the places of deleted entries to
+ * find its first (measured: a quarter of an uncached read).
  */
 export class MemoryCache<T> {
-  private readonly entries = new Map<string, { readonly value: T; readonly bytes: number }>()
+  private young = new Map<string, Entry<T>>()
+  private old = new Map<string, Entry<T>>()
+  private youngBytes = 0
   private readonly bytesMax: number
-  private bytes = 0
   private generation = -1
 
   constructor(bytesMax: number) {
@@ -13,32 +19,38 @@ export class MemoryCache<T> {
   }
 
   get(key: string, generation: number): T | undefined {
-    if (generation !== this.generation) {
-      this.entries.clear()
-      this.bytes = 0
-      this.generation = generation
-    }
-    return this.entries.get(key)?.value
+    if (generation !== this.generation) this.empty(generation)
+    const young = this.young.get(key)
+    if (young) return young.value
+    const old = this.old.get(key)
+    if (old) this.keep(key, old)
+    return old?.value
   }
 
   /** Keeps a value read at `generation`; one of another generation is late and is dropped. */
   set(key: string, value: T, bytes: number, generation: number) {
-    if (generation !== this.generation || bytes > this.bytesMax) return
-    const replaced = this.entries.get(key)
-    if (replaced) {
-      this.entries.delete(key)
-      this.bytes -= replaced.bytes
-    }
-    this.entries.set(key, { value, bytes })
-    this.bytes += bytes
-    for (const [oldest, entry] of this.entries) {
-      if (this.bytes <= this.bytesMax) return
-      this.entries.delete(oldest)
-      this.bytes -= entry.bytes
-    }
+    if (generation === this.generation && bytes <= this.bytesMax / 2) this.keep(key, { value, bytes })
   }
 
-  get size(): number {
-    return this.entries.size
+  private keep(key: string, entry: Entry<T>) {
+    if (this.youngBytes + entry.bytes > this.bytesMax / 2) {
+      this.old = this.young
+      this.young = new Map()
+      this.youngBytes = 0
+    }
+    this.youngBytes += entry.bytes - (this.young.get(key)?.bytes ?? 0)
+    this.young.set(key, entry)
   }
+
+  private empty(generation: number) {
+    if (this.young.size > 0) this.young = new Map()
+    if (this.old.size > 0) this.old = new Map()
+    this.youngBytes = 0
+    this.generation = generation
+  }
+}
+
+interface Entry<T> {
+  readonly value: T
+  readonly bytes: number
 }
