@@ -12,7 +12,7 @@ export const instant = customType<{ data: string; driverData: string }>({
 /**
  * The columns that every table begins with. The primary key is `(tenant, id)`, tenant first.
  * `id` is a UUID of version 7 (RFC 9562) as lower-case text; `version` counts the changes of the row from 1.
- * `updatedAt` moves when a caller writes the record, not when a derived column follows another record.
+ * `updatedAt` moves forward when a caller writes the record, not when a derived column follows another record.
  */
 export const identity = {
   tenant: text().notNull(),

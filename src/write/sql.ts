@@ -97,7 +97,7 @@ function compileInsert(command: Command, caller: Caller, onConflict: 'refuse' | 
   const sets = command.input.map(([field]) => `${quoted(field.name)} = excluded.${quoted(field.name)}`)
   const old = predicateSql(resolve(resource.access.write, caller), (field) => `${table}.${quoted(field)}`, p.subject)
   return p.text(
-    `${insert} on conflict(tenant, id) do update set ${[...sets, 'updatedAt = excluded.updatedAt'].join(', ')}, version = ${table}.version + 1 where ${old}`,
+    `${insert} on conflict(tenant, id) do update set ${[...sets, updatedAtSql(table, p)].join(', ')}, version = ${table}.version + 1 where ${old}`,
   )
 }
 
@@ -128,8 +128,18 @@ function compileUpdate(command: Command, caller: Caller): Text<Bound> {
     ...newRowConditions(command, (field) => valueByField.get(field) ?? quoted(field), moved, p),
   ]
   return p.text(
-    `update ${quoted(resource.name)} set ${[...sets, `updatedAt = ${p.now}`].join(', ')}, version = version + 1 where ${where.join(' and ')}`,
+    `update ${quoted(resource.name)} set ${[...sets, updatedAtSql(quoted(resource.name), p)].join(', ')}, version = version + 1 where ${where.join(' and ')}`,
   )
+}
+
+/**
+ * The time of a write to a record that is there: always later than that of the write before, also within one
+ * millisecond and where the clock went back, so that no write leaves the record as it was and the log without it.
+ */
+function updatedAtSql(table: string, p: WriteParameters): string {
+  const last = `${table}."updatedAt"`
+  const next = `strftime('%Y-%m-%dT%H:%M:%fZ', ${last}, '+0.001 seconds')`
+  return `updatedAt = iif(${last} < ${p.now}, ${p.now}, coalesce(${next}, ${p.now}))`
 }
 
 function identityConditions(command: Command, p: WriteParameters): string[] {
