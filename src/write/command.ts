@@ -218,6 +218,14 @@ function parseIfVersion(value: unknown): Condition | null {
   return value === 0 ? { kind: 'absent' } : { kind: 'versions', versions: [Number(value)] }
 }
 
+/** A name in a reference that no earlier command has. */
+class MissingName {
+  readonly name: string
+  constructor(name: string) {
+    this.name = name
+  }
+}
+
 /** The command's id and body with references resolved, or the name that no earlier command has. */
 function resolveReferences(
   view: ResourceView,
@@ -226,20 +234,18 @@ function resolveReferences(
 ): { id: unknown; body: unknown } | string {
   const resolve = (value: unknown): unknown => {
     if (typeof value !== 'object' || value === null || !Object.hasOwn(value, '$ref')) return value
-    const name = String((value as { $ref: unknown }).$ref)
-    return idByName.get(name) ?? { missing: name }
+    const { $ref } = value as { $ref: unknown }
+    // What is no text is told as JSON: as a text it would be what its own member toString makes of it.
+    if (typeof $ref !== 'string') return new MissingName(JSON.stringify($ref))
+    return idByName.get($ref) ?? new MissingName($ref)
   }
-  const isMissing = (value: unknown): value is { missing: string } =>
-    typeof value === 'object' && value !== null && Object.hasOwn(value, 'missing') && Object.keys(value).length === 1
   const id = resolve(given.id)
-  if (isMissing(id)) return id.missing
+  if (id instanceof MissingName) return id.name
   const { body } = given
   if (typeof body !== 'object' || body === null || Array.isArray(body)) return { id, body }
   const isId = (name: string) => view.fields.get(name)?.kind === 'id'
-  const entries = Object.entries(body).map(
-    ([name, value]) => [name, isId(name) ? resolve(value) : value, value] as const,
-  )
-  const missing = entries.find(([, resolved, value]) => resolved !== value && isMissing(resolved))
-  if (missing) return (missing[1] as { missing: string }).missing
+  const entries = Object.entries(body).map(([name, value]) => [name, isId(name) ? resolve(value) : value] as const)
+  const missing = entries.map(([, value]) => value).find((value) => value instanceof MissingName)
+  if (missing) return missing.name
   return { id, body: Object.fromEntries(entries) }
 }
