@@ -197,11 +197,11 @@ function parseCommand(
   if (kind === 'create' && named.id !== undefined)
     return refuse('/id', 'A create gets its id from Perigee; use "replace" to choose it.')
   if (as !== undefined) idByName.set(as, id)
-  const condition = parseIfVersion(given.ifVersion)
+  const condition = parseIfVersion(given.ifVersion, kind)
   if (!condition)
     return refuse(
       '/ifVersion',
-      '"ifVersion" is a version, a whole number from 1, or 0 where there must be no record yet.',
+      '"ifVersion" is a version, a whole number from 1; or 0 on a "replace", where there must be no record yet; and nothing on a "create".',
     )
   const input = kind === 'delete' ? [] : parseInput(resource, kind, named.body, `${pointer}/body`, faults)
   return { kind, view: resource, id, input, condition, pointer }
@@ -212,9 +212,10 @@ function parseCommand(
   }
 }
 
-function parseIfVersion(value: unknown): Condition | null {
+function parseIfVersion(value: unknown, kind: CommandKind): Condition | null {
   if (value === undefined) return { kind: 'none' }
   if (!Number.isSafeInteger(value) || Number(value) < 0) return null
+  if (kind === 'create' || (value === 0 && kind !== 'replace')) return null
   return value === 0 ? { kind: 'absent' } : { kind: 'versions', versions: [Number(value)] }
 }
 

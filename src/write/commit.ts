@@ -83,8 +83,10 @@ function refusal(command: Command, refused: Refused): Problem {
   if (missing.length > 0) return missingReferences(command, missing)
   if (refused.cause === 'unique') return alreadyExists(command, refused.message)
   if (refused.cause === 'foreign-key') return stillReferenced(command, facts)
-  if (refused.cause === 'guard')
-    return new Problem('forbidden', { detail: `This key may not ${command.kind} this record of ${command.view.name}.` })
+  if (refused.cause === 'guard') {
+    const detail = `This key may not ${command.kind} this record of ${command.view.name}.`
+    return new Problem('forbidden', { detail, ...at(command, 'forbidden', detail) })
+  }
   const detail = `The database refuses the record: ${refused.message}.`
   return new Problem('invalid-value', {
     detail,
@@ -105,11 +107,10 @@ function refusedByState(command: Command, visible: Cell, version: Cell): Problem
   if (visible === null && kind === 'replace' && expected === null && condition.kind !== 'present') return null
   if (visible === null && kind === 'replace')
     return stale(command, visible, 'There is no such record, and the request expects one.')
-  if (visible === null)
-    return new Problem('not-found', {
-      detail: `There is no ${command.view.name} with this id.`,
-      ...at(command, 'not-found'),
-    })
+  if (visible === null) {
+    const detail = `There is no ${command.view.name} with this id.`
+    return new Problem('not-found', { detail, ...at(command, 'not-found', detail) })
+  }
   if (expected === null || (condition.kind === 'versions' && condition.versions.includes(Number(version)))) return null
   return stale(
     command,
@@ -124,7 +125,7 @@ function stale(command: Command, visible: Cell, detail: string): Problem {
 }
 
 /** In a batch, says which command it was. */
-function at(command: Command, code: string, message = code): { errors?: readonly Fault[] } {
+function at(command: Command, code: string, message: string): { errors?: readonly Fault[] } {
   return command.pointer === '' ? {} : { errors: [{ pointer: command.pointer, code, message }] }
 }
 
@@ -157,8 +158,6 @@ function stillReferenced(command: Command, facts: readonly Cell[]): Problem {
   const { referencedBy, name } = command.view.resource
   const users = referencedBy.filter((reference, i) => facts[i] === 1 && reference.onDelete !== 'cascade')
   const names = [...new Set(users.map((reference) => reference.from))].join(' and ')
-  return new Problem('still-referenced', {
-    detail: `Records of ${names || 'other resources'} still refer to this one of ${name}. Delete or move them first.`,
-    ...at(command, 'still-referenced'),
-  })
+  const detail = `Records of ${names || 'other resources'} still refer to this one of ${name}. Delete or move them first.`
+  return new Problem('still-referenced', { detail, ...at(command, 'still-referenced', detail) })
 }
