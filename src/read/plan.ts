@@ -8,8 +8,8 @@ import type { SortKey } from './names.ts'
 import type { Filter, Query, Selection } from './query.ts'
 
 /**
- * A read as plain data: everything that decides its SQL is in `shape`, everything else is bound. Plans of one shape
- * share one prepared statement.
+ * A read as plain data: everything that decides its SQL is in `view` and `shape`, everything else is bound. Plans of one
+ * view and shape share one prepared statement.
  */
 export interface ListPlan extends Selection {
   readonly kind: 'list'
@@ -55,7 +55,7 @@ export function planList(query: Query, caller: Caller, cursors: CursorSigner): L
   const order = backwards ? sort.map((key) => ({ ...key, descending: !key.descending })) : sort
   const selection = selectionShape(fields, includes)
   const filterShape = filters.map((filter) => `${filter.field.name} ${filter.operator}`).join()
-  const shape = `list ${view.version} ${view.name} ${callerShape(caller)} ${filterShape} ${orderShape(order)} ${start ? 'start' : ''} ${count ? 'count' : ''} ${selection}`
+  const shape = `list ${callerShape(caller)} ${filterShape} ${orderShape(order)} ${start ? 'start' : ''} ${count ? 'count' : ''} ${selection}`
   return {
     kind: 'list',
     shape,
@@ -80,7 +80,7 @@ export function planRecord(view: ResourceView, id: string, selection: Selection,
   const { fields, includes } = selection
   return {
     kind: 'record',
-    shape: `record ${view.version} ${view.name} ${callerShape(caller)} ${selectionShape(fields, includes)}`,
+    shape: `record ${callerShape(caller)} ${selectionShape(fields, includes)}`,
     view,
     caller,
     visible: resolve(view.resource.access.read, caller),

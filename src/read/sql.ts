@@ -12,7 +12,7 @@ const compiled = new ShapeCache<Text<ReadPlan>>()
 
 /** The statement of a plan, compiled once for its shape. */
 export function compileRead(plan: ReadPlan): Text<ReadPlan> {
-  return compiled.get(plan.shape, () => (plan.kind === 'list' ? compileList(plan) : compileRecord(plan)))
+  return compiled.get(plan.view, plan.shape, () => (plan.kind === 'list' ? compileList(plan) : compileRecord(plan)))
 }
 
 /** The parameters of a read. `plan` stands for every plan of its shape: only its caller's kind and scopes are used. */

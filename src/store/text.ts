@@ -32,21 +32,29 @@ export class Parameters<In> {
   }
 }
 
-/** What was made for a shape, the oldest dropped when there are too many. */
+/**
+ * What was made for a shape of something of `owner`, the oldest dropped when there are too many. A shape names fields,
+ * and what the names mean is known to the owner alone, so two models of one process never share a text.
+ */
 export class ShapeCache<T> {
-  private readonly made = new Map<string, T>()
+  private readonly madeByOwner = new WeakMap<object, Map<string, T>>()
   private readonly most: number
 
-  constructor(most = 1_000) {
+  constructor(most = 300) {
     this.most = most
   }
 
-  get(shape: string, make: () => T): T {
-    const known = this.made.get(shape)
+  get(owner: object, shape: string, make: () => T): T {
+    let made = this.madeByOwner.get(owner)
+    if (!made) {
+      made = new Map()
+      this.madeByOwner.set(owner, made)
+    }
+    const known = made.get(shape)
     if (known !== undefined) return known
-    if (this.made.size >= this.most) this.made.delete(this.made.keys().next().value ?? '')
+    if (made.size >= this.most) made.delete(made.keys().next().value ?? '')
     const value = make()
-    this.made.set(shape, value)
+    made.set(shape, value)
     return value
   }
 }

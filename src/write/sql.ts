@@ -29,8 +29,8 @@ const compiled = new ShapeCache<CommandSql>()
 export function compileCommand(command: Command, caller: Caller): CommandSql {
   const { kind, view, condition, input } = command
   const patched = input.map(([field, value]) => field.name + (merges(command, field.name, value) ? '+' : '')).join()
-  const shape = `${kind} ${view.version} ${view.name} ${condition.kind} ${callerShape(caller)} ${kind === 'patch' ? patched : ''}`
-  return compiled.get(shape, () => ({
+  const shape = `${kind} ${condition.kind} ${callerShape(caller)} ${kind === 'patch' ? patched : ''}`
+  return compiled.get(view, shape, () => ({
     write: compileWrite(command, caller),
     explain: compileExplain(command, caller),
     putAside: compilePutAside(command, caller),

@@ -142,13 +142,8 @@ const integers = [0, 1, -1, 2, 10, 9, 9_007_199_254_740_991, -9_007_199_254_740_
 const reals = [0, 1, -1, 0.1, 0.2, 0.30000000000000004, -2.5, 1e-7, 1e15, 123_456_789.125, 1e21] as const
 const enums = ['draft', 'live', "it's", 'a"b', 'Ünï', '%', '漢'] as const
 
-let modelsMade = 0
-
-/** Plans are cached by names for the whole process, so no two models share a name. */
-export const freshName = () => `m${modelsMade++}`
-
 export function randomModel(draw: Draw): ModelSpec {
-  const names = Array.from({ length: draw.int(2, 4) }, freshName)
+  const names = Array.from({ length: draw.int(2, 4) }, (_, i) => `things${i}`)
   const fieldsByName = new Map(names.map((name) => [name, randomFields(draw, names)]))
   const relationsByName = relationsOf(draw, fieldsByName)
   const resources = names.map((name) => {
@@ -166,7 +161,7 @@ export function randomModel(draw: Draw): ModelSpec {
 
 /** Records with one text field, served in full, and a relation from each to itself. */
 export function textResource(): { resource: ResourceSpec; field: FieldSpec } {
-  const name = freshName()
+  const name = 'texts'
   const plain = { nullable: false, values: [], to: null, filterable: false, sortable: false }
   const field: FieldSpec = { ...plain, name: 'f', kind: 'text', filterable: true, sortable: true }
   const fields: FieldSpec[] = [
