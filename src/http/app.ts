@@ -12,7 +12,7 @@ import { allowOrigin, optionsHeaders } from './cors.ts'
 import { hasSoundHost } from './guard.ts'
 import { Metrics } from './metrics.ts'
 import { baseHeaders, jsonHeaders, problemResponse } from './present.ts'
-import { historyHandler, listHandler, recordHandler } from './reads.ts'
+import { historyHandler, keptResponse, listHandler, recordHandler } from './reads.ts'
 import type { AppOptions, Service } from './service.ts'
 import { batchHandler, writeHandler } from './writes.ts'
 
@@ -55,7 +55,8 @@ function serve(hono: Hono, service: Service, request: Request): Soon<Response> {
     const headers = { Allow: methodsKnown.join(', ') }
     return problemResponse(new Problem('method-not-allowed', { headers }), '')
   }
-  const response = hono.fetch(request)
+  const kept = request.method === 'GET' ? keptResponse(service, request) : null
+  const response = kept ?? hono.fetch(request)
   const origin = request.headers.get('origin')
   return origin === null ? response : andThen(response, (each) => allowOrigin(each, origin, service.allowedOrigins))
 }
@@ -89,15 +90,15 @@ function addResources(hono: Hono, service: Service, alias: string | null) {
     const [list, one, history] = [`/${name}`, `/${name}/:id`, `/${name}/:id/history`]
     const on = (method: string, route: string, handler: Handler) =>
       hono.on(method, prefix + route, measured(service, route, handler))
-    on('GET', list, listHandler(service, name, alias))
+    on('GET', list, listHandler(service, name, alias, list))
     on('POST', list, writeHandler(service, name, alias, 'create'))
     refuseOthers(hono, prefix + list, 'GET, HEAD, POST, OPTIONS')
-    on('GET', one, recordHandler(service, name, alias))
+    on('GET', one, recordHandler(service, name, alias, one))
     on('PUT', one, writeHandler(service, name, alias, 'replace'))
     on('PATCH', one, writeHandler(service, name, alias, 'patch'))
     on('DELETE', one, writeHandler(service, name, alias, 'delete'))
     refuseOthers(hono, prefix + one, 'GET, HEAD, PUT, PATCH, DELETE, OPTIONS')
-    on('GET', history, historyHandler(service, name, alias))
+    on('GET', history, historyHandler(service, name, alias, history))
     refuseOthers(hono, prefix + history, 'GET, HEAD, OPTIONS')
   }
   hono.post(`${prefix}/batch`, measured(service, '/batch', batchHandler(service, alias)))

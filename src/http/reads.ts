@@ -1,5 +1,5 @@
 import type { Context } from 'hono'
-import type { Position, Seq } from '../log/position.ts'
+import type { Seq } from '../log/position.ts'
 import { Problem } from '../problem.ts'
 import { readHistory } from '../read/history.ts'
 import { type Page, readPage, readRecord } from '../read/page.ts'
@@ -25,20 +25,28 @@ interface ReadRequest {
   readonly id: string | undefined
 }
 
-type Produce = (request: ReadRequest, service: Service) => Soon<ReadAnswer>
+/** What was read for a request. */
+interface Read {
+  readonly body: string
+  readonly tag: string
+  readonly seq: Seq
+  readonly links: string | null
+}
 
-export const recordHandler = (service: Service, name: string, alias: string | null) =>
-  readHandler(service, name, alias, answerRecord)
+type Produce = (request: ReadRequest, service: Service) => Soon<Read>
 
-export const listHandler = (service: Service, name: string, alias: string | null) =>
-  readHandler(service, name, alias, answerList)
+export const recordHandler = (service: Service, name: string, alias: string | null, route: string) =>
+  readHandler(service, name, alias, route, readOne)
 
-export const historyHandler = (service: Service, name: string, alias: string | null) =>
-  readHandler(service, name, alias, answerHistory)
+export const listHandler = (service: Service, name: string, alias: string | null, route: string) =>
+  readHandler(service, name, alias, route, readList)
+
+export const historyHandler = (service: Service, name: string, alias: string | null, route: string) =>
+  readHandler(service, name, alias, route, readChanges)
 
 const everything: Selection = { fields: null, includes: [] }
 
-function answerRecord(request: ReadRequest, service: Service): Soon<ReadAnswer> {
+function readOne(request: ReadRequest, service: Service): Soon<Read> {
   const { view, search, id, caller } = request
   const selection = search === '' ? everything : parseRecordQuery(view, search)
   return andThen(readRecord(planRecord(view, parseId(id), selection, caller), service.reader), (found) => {
@@ -48,21 +56,21 @@ function answerRecord(request: ReadRequest, service: Service): Soon<ReadAnswer> 
   })
 }
 
-function answerList(request: ReadRequest, service: Service): Soon<ReadAnswer> {
+function readList(request: ReadRequest, service: Service): Soon<Read> {
   const { view, search, caller } = request
   const plan = planList(parseListQuery(view, search), caller, service)
-  return andThen(readPage(plan, service.reader, service), (page) => answerPage(request, service, page))
+  return andThen(readPage(plan, service.reader, service), (page) => pageRead(request, service, page))
 }
 
-async function answerHistory(request: ReadRequest, service: Service): Promise<ReadAnswer> {
+async function readChanges(request: ReadRequest, service: Service): Promise<Read> {
   const { view, search, id, caller } = request
   const paging = parsePaging(search)
   const page = await readHistory(view, parseId(id), paging, caller, service.reader, service)
   if (page.records.length === 0 && paging.after === null) throw notFound(request, service, page.seq)
-  return answerPage(request, service, page)
+  return pageRead(request, service, page)
 }
 
-function answerPage({ path, search }: ReadRequest, { epoch }: Service, page: Page): ReadAnswer {
+function pageRead({ path, search }: ReadRequest, { epoch }: Service, page: Page): Read {
   return { body: pageBody(page), tag: `"${epoch}-${page.head}"`, seq: page.seq, links: pageLinks(path, search, page) }
 }
 
@@ -72,8 +80,8 @@ function notFound({ view, consistency }: ReadRequest, { epoch }: Service, seq: S
   return new Problem('not-found', { detail: `There is no ${view.name} with this id.`, seq })
 }
 
-/** Every read: who asks, which view, how fresh; then the answer, kept until the next commit; then its headers. */
-function readHandler(service: Service, name: string, alias: string | null, produce: Produce) {
+/** Every read: who asks, which view, how fresh; then the answer, which is kept until the next commit. */
+function readHandler(service: Service, name: string, alias: string | null, route: string, produce: Produce) {
   return (c: Context, start: number): Soon<Response> => {
     const { headers, url } = c.req.raw
     return andThen(service.authenticate(headers.get('authorization')), (caller) => {
@@ -85,51 +93,82 @@ function readHandler(service: Service, name: string, alias: string | null, produ
       const query = url.indexOf('?')
       const search = query < 0 ? '' : url.slice(query)
       const request: ReadRequest = { caller, view, consistency, path: c.req.path, search, id: c.req.param('id') }
+      const generation = service.reader.generation()
       const begun = service.elapsed()
-      return andThen(answerOf(request, service, produce), (answer) => {
-        const position = { epoch: service.epoch, seq: answer.seq }
-        requirePosition(consistency, position)
+      return andThen(produce(request, service), (read) => {
+        const answer = answerOf(service, route, request, read)
+        keep(service, keyOf(caller, c.req.raw), answer, generation)
+        requirePosition(consistency, answer.position)
         const timing = serverTiming([
           ['begin', begun - start],
           ['read', service.elapsed() - begun],
         ])
-        return present(service, request, answer, position, timing, headers.get('if-none-match'))
+        return present(answer, headers.get('if-none-match'), timing)
       })
     })
   }
 }
 
-/** The answer that is kept since the last commit, or one made now. Only what differs by caller is in the key. */
-function answerOf(request: ReadRequest, service: Service, produce: Produce): Soon<ReadAnswer> {
-  const { answers, reader } = service
-  const generation = reader.generation()
-  const key = `${callerIdentity(request.caller)} ${request.view.version} ${request.path}${request.search}`
-  const kept = answers.get(key, generation)
-  if (kept) return kept
-  return andThen(produce(request, service), (answer) => {
-    answers.set(key, answer, 2 * (key.length + answer.body.length) + 200, generation)
-    return answer
-  })
-}
-
-function present(
-  service: Service,
-  { caller, view }: ReadRequest,
-  answer: ReadAnswer,
-  position: Position,
-  timing: string,
-  ifNoneMatch: string | null,
-): Response {
-  const isUnchanged = matchesTag(ifNoneMatch, answer.tag)
-  const headers: Record<string, string> = {
-    ...(isUnchanged ? undefined : jsonHeaders),
-    ETag: answer.tag,
+function answerOf(service: Service, route: string, { caller, view }: ReadRequest, read: Read): ReadAnswer {
+  const position = { epoch: service.epoch, seq: read.seq }
+  const unchangedHeaders = {
+    ETag: read.tag,
     'API-Version': view.version,
     'Consistency-Token': service.sealer.seal(position),
     'Cache-Control': caller.kind === 'anonymous' ? publicCaching : privateCaching,
     Vary: readVary,
-    'Server-Timing': timing,
+    ...(read.links !== null && { Link: read.links }),
   }
-  if (answer.links !== null) headers.Link = answer.links
-  return isUnchanged ? new Response(null, { status: 304, headers }) : new Response(answer.body, { headers })
+  const headers = { ...jsonHeaders, ...unchangedHeaders }
+  return { route, body: read.body, tag: read.tag, position, headers, unchangedHeaders }
+}
+
+function present(answer: ReadAnswer, ifNoneMatch: string | null, timing: string | null): Response {
+  const isUnchanged = matchesTag(ifNoneMatch, answer.tag)
+  const headers = isUnchanged ? answer.unchangedHeaders : answer.headers
+  const timed = timing === null ? headers : { ...headers, 'Server-Timing': timing }
+  return isUnchanged
+    ? new Response(null, { status: 304, headers: timed })
+    : new Response(answer.body, { headers: timed })
+}
+
+/** Everything that decides an answer: who may see what, the version asked for, the URL. */
+function keyOf(caller: Caller, { url, headers }: Request): string {
+  return `${url} ${headers.get('api-version') ?? ''} ${callerIdentity(caller)}`
+}
+
+/** Bytes of an entry beside its key and body: its headers and the objects around them, rounded up. */
+const entryBytes = 1_500
+
+function keep(service: Service, key: string, answer: ReadAnswer, generation: number) {
+  const timed = { 'Server-Timing': 'kept' }
+  const kept = {
+    ...answer,
+    headers: { ...answer.headers, ...timed },
+    unchangedHeaders: { ...answer.unchangedHeaders, ...timed },
+  }
+  service.answers.set(key, kept, 2 * (key.length + answer.body.length) + entryBytes, generation)
+}
+
+/**
+ * The answer that is kept since the last commit, without routing or planning anything; null where there is none, or
+ * where anything about the request is wrong, which the way around finds again and answers.
+ */
+export function keptResponse(service: Service, request: Request): Response | null {
+  const start = service.elapsed()
+  const { headers } = request
+  try {
+    const caller = service.authenticate(headers.get('authorization'))
+    if (caller instanceof Promise) return null
+    const kept = service.answers.get(keyOf(caller, request), service.reader.generation())
+    if (!kept) return null
+    const consistency = parseConsistency(headers.get('consistency'), headers.get('consistency-token'), service.sealer)
+    requirePosition(consistency, kept.position)
+    const response = present(kept, headers.get('if-none-match'), null)
+    service.metrics.record('GET', kept.route, response.status, service.elapsed() - start)
+    return response
+  } catch (error) {
+    if (error instanceof Problem) return null
+    throw error
+  }
 }

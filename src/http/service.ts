@@ -1,5 +1,5 @@
 import type { MemoryCache } from '../cache/memory.ts'
-import type { Epoch, Seq, TokenSealer } from '../log/position.ts'
+import type { Epoch, Position, TokenSealer } from '../log/position.ts'
 import { Problem } from '../problem.ts'
 import type { TenantId } from '../schema/access.ts'
 import type { Model } from '../schema/model.ts'
@@ -43,12 +43,15 @@ export interface Service extends AppOptions {
   readonly answers: MemoryCache<ReadAnswer>
 }
 
-/** What a read answers, but for the headers that differ by request. */
+/** What a read answers, its headers made once: only Server-Timing differs between one request and the next. */
 export interface ReadAnswer {
+  readonly route: string
   readonly body: string
   readonly tag: string
-  readonly seq: Seq
-  readonly links: string | null
+  readonly position: Position
+  readonly headers: Readonly<Record<string, string>>
+  /** Without the headers of a body, for an answer that says nothing has changed. */
+  readonly unchangedHeaders: Readonly<Record<string, string>>
 }
 
 /** A resource of the view, by its public name. */

@@ -84,6 +84,9 @@ function refuseScan(plan: ListPlan, rows: number, seq: number) {
 function withIncludes(record: string, row: Row, first: number, includes: readonly Include[]): string {
   if (includes.length === 0) return record
   let text = record.slice(0, -1)
-  for (let i = 0; i < includes.length; i++) text += `,"${includes[i]?.name}":${row[first + i] ?? 'null'}`
+  for (const [i, { name, relation }] of includes.entries()) {
+    const found = row[first + i]
+    text += relation.kind === 'belongsTo' ? `,"${name}":${found ?? 'null'}` : `,"${name}":[${found ?? ''}]`
+  }
   return `${text}}`
 }

@@ -58,9 +58,9 @@ function compileList(plan: ListPlan): Text<ReadPlan> {
   const p = new ReadParameters(plan)
   const { resource } = plan.view
   const table = quoted(resource.name)
-  const record = jsonObjectSql(plan.fields ?? [...resource.fields.values()], 't')
-  const keys = plan.order.map((key) => `t.${quoted(key.field)}`)
-  const includes = plan.includes.map((include) => includeSql(include, 't', 1, p))
+  const record = jsonObjectSql(plan.fields ?? [...resource.fields.values()], 'o')
+  const keys = plan.order.map((key) => `o.${quoted(key.field)}`)
+  const includes = plan.includes.map((include) => includeSql(include, 'o', 1, p))
   const rows = `(select rows from heads where tenant = ${p.tenant} and resource = '${resource.name}')`
   const matching = [
     `t.tenant = ${p.tenant}`,
@@ -73,11 +73,13 @@ function compileList(plan: ListPlan): Text<ReadPlan> {
     ),
   ]
   const affordable = `coalesce(${rows}, 0) <= ${limits.scanRowsMax}`
-  const place = plan.start ? [keysetSql(plan.order, keys, p)] : []
+  const place = plan.start ? [keysetSql(plan.order, p)] : []
   const limit = p.add((bound) => (bound.kind === 'list' ? bound.limit + 1 : null))
   const where = [...(plan.served ? [] : [affordable]), ...matching, ...place].join(' and ')
   const columns = pad([record, ...keys, ...includes], 4)
-  const page = `select ${columns.join(', ')} from ${table} t where ${where} order by ${orderSql(plan.order, 't')} limit ${limit}`
+  // The rows are found first, by index alone, and their wide columns read outside, so that none is copied on the way.
+  const found = `select t.rowid as place from ${table} t where ${where} order by ${orderSql(plan.order, 't')} limit ${limit}`
+  const page = `select ${columns.join(', ')} from (${found}) found cross join ${table} o on o.rowid = found.place`
   const unfiltered = plan.filters.length === 0 && plan.visible.kind === 'always'
   const count = !plan.count
     ? 'null'
@@ -85,7 +87,7 @@ function compileList(plan: ListPlan): Text<ReadPlan> {
       ? rows
       : `(select count(*) from ${table} t where ${[affordable, ...matching].join(' and ')})`
   const facts = pad([positionSql, headSql(plan.involved, p), rows, count], columns.length)
-  return p.text(`select * from (${page}) union all select ${facts.join(', ')}`)
+  return p.text(`${page} union all select ${facts.join(', ')}`)
 }
 
 function pad(columns: readonly string[], length: number): string[] {
@@ -126,7 +128,8 @@ function filterSql(filter: Filter, value: string): string {
 }
 
 /** Records after the start in the order: one row comparison where all keys run one way, else key by key. */
-function keysetSql(order: readonly SortKey[], keys: readonly string[], p: ReadParameters): string {
+function keysetSql(order: readonly SortKey[], p: ReadParameters): string {
+  const keys = order.map((key) => `t.${quoted(key.field)}`)
   const starts = order.map((_, i) => p.add((bound) => (bound.kind === 'list' ? (bound.start?.[i] ?? null) : null)))
   const directions = new Set(order.map((key) => key.descending))
   if (directions.size === 1) return `(${keys.join(', ')}) ${order[0]?.descending ? '<' : '>'} (${starts.join(', ')})`
@@ -141,7 +144,10 @@ function orderSql(order: readonly SortKey[], alias: string): string {
   return order.map((key) => `${alias}.${quoted(key.field)}${key.descending ? ' desc' : ''}`).join(', ')
 }
 
-/** One include as a scalar expression over the row `parent`: JSON text, or null where a belongsTo has none. */
+/**
+ * One include as a scalar expression over the row `parent`: the JSON text of a belongsTo, or null where it has none; the
+ * texts of a to-many with commas between, or null where there are none. Brackets come later: here they would copy it all.
+ */
 function includeSql(include: Include, parent: string, depth: number, p: ReadParameters): string {
   const alias = `r${depth}`
   const { relation, view } = include
@@ -163,7 +169,7 @@ function includeSql(include: Include, parent: string, depth: number, p: ReadPara
     relation.kind === 'hasMany'
       ? `${target} ${alias} where ${alias}.tenant = ${p.tenant} and ${alias}.${quoted(relation.column)} = ${parent}.id`
       : `${quoted(relation.through)} ${join} join ${target} ${alias} on ${alias}.tenant = ${p.tenant} and ${alias}.id = ${join}.${quoted(relation.far)} where ${join}.tenant = ${p.tenant} and ${join}.${quoted(relation.near)} = ${parent}.id and ${p.visible(view.other(relation.through).resource.access.read, join)}`
-  return `'[' || coalesce((select group_concat(record, ',') from (select ${record} as record from ${from} and ${visible} order by ${order} limit ${include.limit})), '') || ']'`
+  return `(select group_concat(record, ',') from (select ${record} as record from ${from} and ${visible} order by ${order} limit ${include.limit}))`
 }
 
 /** A nested record: `json_object` where it stands alone, its members put together as text where it has includes. */
@@ -172,9 +178,12 @@ function nestedRecordSql(include: Include, alias: string, depth: number, p: Read
   if (include.includes.length === 0) return jsonObjectSql(fields, alias)
   const members = [
     ...fields.map((field) => `'"${field.name}":' || ${jsonTextSql(field, alias)}`),
-    ...include.includes.map(
-      (inner) => `'"${inner.name}":' || coalesce(${includeSql(inner, alias, depth + 1, p)}, 'null')`,
-    ),
+    ...include.includes.map((inner) => {
+      const text = includeSql(inner, alias, depth + 1, p)
+      const whole =
+        inner.relation.kind === 'belongsTo' ? `coalesce(${text}, 'null')` : `'[' || coalesce(${text}, '') || ']'`
+      return `'"${inner.name}":' || ${whole}`
+    }),
   ]
   return `'{' || ${members.join(` || ',' || `)} || '}'`
 }
