@@ -2,6 +2,9 @@ import { getTableConfig } from 'drizzle-orm/sqlite-core'
 import type { IdentifiedTable } from './columns.ts'
 import type { ResourceDeclaration } from './resource.ts'
 
+/** The resource that has each table. */
+export type Names = ReadonlyMap<IdentifiedTable, string>
+
 /** A foreign key between two resources: `column` of `from` holds the id of a record of `to`. */
 export interface Reference {
   readonly from: string
@@ -11,10 +14,7 @@ export interface Reference {
 }
 
 /** The foreign keys of a resource's table to other resources of the model. */
-export function referencesOf(
-  declared: ResourceDeclaration,
-  nameByTable: ReadonlyMap<IdentifiedTable, string>,
-): Reference[] {
+export function referencesOf(declared: ResourceDeclaration, nameByTable: Names): Reference[] {
   return getTableConfig(declared.table).foreignKeys.flatMap((key) => {
     const { columns, foreignColumns, foreignTable } = key.reference()
     const to = nameByTable.get(foreignTable as IdentifiedTable)

@@ -124,8 +124,12 @@ const changes: readonly Change[] = [
   {
     what: 'a column becomes NOT NULL',
     edit: (project) =>
-      project.edit(users, 'homepage: text({ length: 500 }),', "homepage: text({ length: 500 }).notNull().default(''),"),
-    holds: [["select count(*) from users where homepage = ''", 2]],
+      project.edit(
+        users,
+        'homepage: text({ length: 500 }),',
+        "homepage: text({ length: 500 }).notNull().default('https://example.com'),",
+      ),
+    holds: [["select count(*) from users where homepage = 'https://example.com'", 2]],
   },
   {
     what: 'a column that the triggers name is dropped',
