@@ -159,7 +159,11 @@ export function keptResponse(service: Service, request: Request): Response | nul
   const { headers } = request
   try {
     const caller = service.authenticate(headers.get('authorization'))
-    if (caller instanceof Promise) return null
+    if (caller instanceof Promise) {
+      // A key that is refused is refused again on the way around; a rejection that nobody awaits would end the process.
+      caller.catch(() => {})
+      return null
+    }
     const kept = service.answers.get(keyOf(caller, request), service.reader.generation())
     if (!kept) return null
     const consistency = parseConsistency(headers.get('consistency'), headers.get('consistency-token'), service.sealer)
