@@ -23,14 +23,14 @@ export const uuidv7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[
 
 /** An instant in the one form that is stored. Offsets are taken and turned to UTC; a date alone is its midnight. */
 export function parseInstant(text: string): string | null {
-  const form = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d))?$/
+  const form = /^\d{4}-\d\d-\d\d(T([01]\d|2[0-3]):\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d))?$/
   if (!form.test(text)) return null
-  const milliseconds = Date.parse(text)
-  if (Number.isNaN(milliseconds)) return null
-  const stored = new Date(milliseconds).toISOString()
+  const [day, milliseconds] = [Date.parse(text.slice(0, 10)), Date.parse(text)]
+  if (Number.isNaN(day) || Number.isNaN(milliseconds)) return null
   // Date.parse turns 30 February into 2 March; a day that does not exist is refused instead.
-  const sameDay = text.length > 10 || stored.startsWith(text)
-  return sameDay && stored.length === 24 ? stored : null
+  const isDay = new Date(day).toISOString().startsWith(text.slice(0, 10))
+  const stored = new Date(milliseconds).toISOString()
+  return isDay && stored.length === 24 ? stored : null
 }
 
 export function fieldKind(column: SQLiteColumn, isReference: boolean): FieldKind | null {

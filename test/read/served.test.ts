@@ -27,7 +27,8 @@ async function explain(view: ResourceView, search: string, caller: Caller, reade
 
 function expectServed(search: string, steps: readonly string[]) {
   const sorting = steps.filter((step) => step.includes('TEMP B-TREE'))
-  const own = steps.filter((step) => / t( |$)/.test(step))
+  // A row that an index has found may then be read by its place.
+  const own = steps.filter((step) => / t( |$)/.test(step) && !step.includes('INTEGER PRIMARY KEY (rowid=?)'))
   expect([search, sorting]).toEqual([search, []])
   expect([search, own]).toEqual([search, [expect.stringMatching(/^SEARCH t USING (COVERING )?INDEX \w+ \(tenant=\?/)]])
 }
