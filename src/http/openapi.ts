@@ -85,7 +85,9 @@ function headOf(draft: Draft) {
 
 function about(draft: Draft): string {
   const { date, alias, notes } = draft.view.version
-  return `${notes} Version ${date} of ${versionDates(draft).length}: ask for it with \`API-Version: ${date}\`, or put \`/${alias}\` before the path.
+  const dates = versionDates(draft)
+  const others = dates.length > 1 ? ` There are ${dates.join(', ')}.` : ''
+  return `${notes} This is version ${date}: ask for it with \`API-Version: ${date}\`, or put \`/${alias}\` before the path.${others}
 
 - Every answer carries a \`Consistency-Token\`; send it back, and nothing older is read.
 - Every record has an \`ETag\`; send it as \`If-Match\`, and no change of another is lost.

@@ -25,7 +25,7 @@ export function batchRoute(draft: Draft, { headers, problems, schemas }: Parts):
     operationId: 'batch',
     tags: ['batch'],
     summary: 'Carry out several commands, all or nothing',
-    description,
+    description: describe(draft),
     security: [{ apiKey: ['write'] }],
     method: 'post',
     path: '/batch',
@@ -63,16 +63,34 @@ export function batchRoute(draft: Draft, { headers, problems, schemas }: Parts):
   }
 }
 
-const description = `Up to ${limits.batchCommandsMax} commands on any resources commit in one transaction, in their order; where one fails, none has happened, and the problem's pointers name the command. \`ifVersion\` does what If-Match does for one record; 0 expects that there is none.
+function describe(draft: Draft): string {
+  const text = `Up to ${limits.batchCommandsMax} commands on any resources commit in one transaction, in their order; where one fails, none has happened, and the problem's pointers name the command. \`ifVersion\` does what If-Match does for one record; 0 on a \`replace\` expects that there is none.
 
-An id that an earlier command made can be used before it is known: name the command with \`as\`, and write \`{ "$ref": "name" }\` wherever an id may stand:
+An id that an earlier command made can be used before it is known: name the command with \`as\`, and write \`{ "$ref": "name" }\` wherever an id may stand.`
+  const commands = referringCommands(draft)
+  return commands === null ? text : `${text}\n\n\`\`\`json\n${JSON.stringify({ commands }, null, 2)}\n\`\`\``
+}
 
-\`\`\`json
-{ "commands": [
-  { "do": "create", "resource": "parents", "as": "parent", "body": {} },
-  { "do": "create", "resource": "children", "body": { "parentId": { "$ref": "parent" } } }
-] }
-\`\`\``
+/** A record and those that it refers to, all new; null where the model has none that simple. */
+function referringCommands(draft: Draft): object[] | null {
+  const alone = new Set(exampleViews(draft).map((view) => view.resource.name))
+  const views = [...draft.view.resources.values()]
+  const view = views.find(
+    ({ resource }) => resource.references.length > 0 && resource.references.every(({ to }) => alone.has(to)),
+  )
+  if (!view) return null
+  const targets = [...new Set(view.resource.references.map((reference) => reference.to))]
+  const makes = targets.map((target) => {
+    const other = view.other(target)
+    return { do: 'create', resource: other.name, as: `new-${target}`, body: example.exampleInput(draft.model, other) }
+  })
+  const body = example.exampleInput(draft.model, view)
+  for (const [name, field] of view.fields) {
+    const reference = view.resource.references.find((each) => each.column === field.name)
+    if (reference) body[name] = { $ref: `new-${reference.to}` }
+  }
+  return [...makes, { do: 'create', resource: view.name, body }]
+}
 
 /** Its member is named by a pattern: tools would take a schema with a property of that name for a reference. */
 const referenceForm: Readonly<Record<string, unknown>> = {
@@ -100,7 +118,12 @@ function commandSchemas(
   const patch = body('patch', 'CommandPatch')
   const resource = z.literal(view.name)
   const as = commandName.optional().openapi({ description: 'Names the command, for references by later ones.' })
-  const ifVersion = wholeNumber(0).optional().openapi({ description: 'The version that the record must have.' })
+  const ifVersion = (least: 0 | 1) =>
+    wholeNumber(least)
+      .optional()
+      .openapi({
+        description: `The version that the record must have${least === 0 ? ', 0 where there must be none' : ''}.`,
+      })
   const register = (kind: string, shape: Record<string, z.ZodType>) =>
     draft.registry.register(
       `${prefix}${kind.charAt(0).toUpperCase()}${kind.slice(1)}Command`,
@@ -108,9 +131,9 @@ function commandSchemas(
     )
   return [
     register('create', { as, body: input }),
-    register('replace', { id, as, ifVersion, body: input }),
-    register('patch', { id, as, ifVersion, body: patch }),
-    register('delete', { id, as, ifVersion }),
+    register('replace', { id, as, ifVersion: ifVersion(0), body: input }),
+    register('patch', { id, as, ifVersion: ifVersion(1), body: patch }),
+    register('delete', { id, as, ifVersion: ifVersion(1) }),
   ]
 }
 

@@ -1,6 +1,7 @@
 import type { Field } from '../../schema/field.ts'
 import type { Model } from '../../schema/model.ts'
 import type { ResourceView } from '../../version/view.ts'
+import { fallbackOf } from './value.ts'
 
 /**
  * The examples of the document. They are the same at every start, valid by their schemas, and true to one another: a
@@ -14,6 +15,11 @@ export const exampleCursor =
   'WzE3OTM1MzQ0MDAsIjAxOWEzZjAwLTAwMDAtNzAwMC04MDAwLTAwMDAwMDAwMDAwMSJdq0Zb7hVtR2nLx9KcYwPdUA'
 export const exampleToken = 'k3v9x2.1842.Jx0aWm3Qe5Zt'
 export const exampleKey = 'a4f1c9d0-create-1'
+
+/** A parameter's example that request forms show but do not send unless they are told to. */
+export function offered(value: unknown) {
+  return { default: { value, 'x-disabled': true } }
+}
 
 /** The id of a resource's example: its place in the model, in the form of a UUID of version 7. */
 export function exampleId(model: Model, resource: string): string {
@@ -70,11 +76,21 @@ function exampleValue(model: Model, view: ResourceView, field: Field): unknown {
   return exampleId(model, target)
 }
 
-/** The first ready value that the field's schema accepts; a model may name its own with `.meta({ examples })`. */
+/** A value to compare a field with, never null. */
+export function exampleTerm(model: Model, view: ResourceView, field: Field): unknown {
+  return exampleValue(model, view, field) ?? fitting(field)
+}
+
+/**
+ * The first ready value that the field's schema accepts, else its default. A field that must be given and takes none of
+ * them is best told its own examples in the model, with `.meta({ examples })`.
+ */
 function fitting(field: Field): unknown {
   const given = field.schema.meta()?.examples
   const candidates = [...(Array.isArray(given) ? given : []), ...candidatesFor(field)]
-  return candidates.find((value) => accepts(field, value)) ?? candidates[0]
+  const found = candidates.find((value) => accepts(field, value))
+  if (found !== undefined) return found
+  return field.fallback === undefined ? candidates[0] : fallbackOf(field)
 }
 
 function accepts(field: Field, value: unknown): boolean {

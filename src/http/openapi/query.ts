@@ -4,15 +4,15 @@ import type { Field, FieldKind } from '../../schema/field.ts'
 import { limits } from '../../schema/limits.ts'
 import type { ResourceView } from '../../version/view.ts'
 import type { Draft } from './draft.ts'
-import { exampleCursor, exampleId, exampleRecord } from './example.ts'
+import { exampleCursor, exampleTerm, offered } from './example.ts'
 import { cursorSchema } from './record.ts'
 import { givenInstantCharsMax, givenInstantPattern, idPattern, plainText, wholeNumber } from './value.ts'
 
 type Shape = Record<string, z.ZodType>
 
 /** One query parameter: what it may be, what it does, and one value of it. */
-function parameter(schema: z.ZodType, description: string, example?: unknown): z.ZodType {
-  return schema.optional().openapi({ param: { description, ...(example !== undefined && { example }) } })
+function parameter(schema: z.ZodType, description: string, example: unknown): z.ZodType {
+  return schema.optional().openapi({ param: { description, examples: offered(example) } })
 }
 
 const text = (pattern: string, maxLength: number) => z.string().openapi({ pattern, maxLength })
@@ -20,15 +20,20 @@ const text = (pattern: string, maxLength: number) => z.string().openapi({ patter
 /** The parameters of a list. */
 export function listParameters(draft: Draft, view: ResourceView): z.ZodObject {
   return z.object({
-    ...filters(draft, view),
     sort: sortParameter(view),
     ...pagingParameters(view.resource.pageRowsMax),
-    before: parameter(cursorSchema, 'The `rel="prev"` cursor of a page: the page before it. Not beside `after`.'),
+    before: parameter(
+      cursorSchema,
+      'The `rel="prev"` cursor of a page: the page before it. Not beside `after`.',
+      exampleCursor,
+    ),
     ...recordParameters(view),
     count: parameter(
       z.enum(['exact', 'none']).openapi({ default: 'none' }),
       '`exact` counts all records that match, whatever the page; it costs a look at each of them.',
+      'exact',
     ),
+    ...filters(draft, view),
   })
 }
 
@@ -37,7 +42,7 @@ export function recordParameters(view: ResourceView): Shape {
   const names = [...view.fields.keys()]
   const one = `(${names.join('|')})`
   return {
-    include: includeParameter(view),
+    ...(view.relations.size > 0 && { include: includeParameter(view) }),
     fields: parameter(
       text(`^${one}(,${one})*$`, limits.urlCharsMax),
       'The fields of the answer, between commas; all without it.',
@@ -53,6 +58,7 @@ export function pagingParameters(rowsMax: number): Shape {
     limit: parameter(
       z.int().openapi({ format: 'int32', minimum: 1, maximum: rowsMax, default: rows }),
       'How many a page has at most.',
+      rows,
     ),
     after: parameter(
       cursorSchema,
@@ -75,15 +81,13 @@ function sortParameter(view: ResourceView): z.ZodType {
 
 function includeParameter(view: ResourceView): z.ZodType {
   const relations = [...view.relations]
-  const names = relations.map(([name]) => name)
   const [many] = relations.find(([, relation]) => relation.kind !== 'belongsTo') ?? []
   const [one] = relations.find(([, relation]) => relation.kind === 'belongsTo') ?? []
-  const example = [one, many && `${many}(limit:3,sort:-id)`].filter((part) => part !== undefined).join()
-  const can =
-    names.length === 0
-      ? 'There are no relations of this resource.'
-      : `Related records that come with each: ${listOf(names)}, between commas, with dots for relations of relations, up to ${limits.includeDepthMax} deep. A relation may have options in brackets: \`fields:id|name\`, and where it holds many also \`limit:3\` and \`sort:-id\`. At most ${limits.includeNodesMax} relations, and ${limits.pageIncludedRowsMax} records in a page.`
-  return parameter(text('^[a-zA-Z0-9.,:()|-]+$', limits.urlCharsMax), can, example === '' ? undefined : example)
+  return parameter(
+    text('^[a-zA-Z0-9.,:()|-]+$', limits.urlCharsMax),
+    `Related records that come with each: ${listOf(relations.map(([name]) => name))}, between commas, with dots for relations of relations, up to ${limits.includeDepthMax} deep. A relation may have options in brackets: \`fields:id|name\`, and where it holds many also \`limit:3\` and \`sort:-id\`. At most ${limits.includeNodesMax} relations, and ${limits.pageIncludedRowsMax} records in a page.`,
+    [one, many && `${many}(limit:3,sort:-id)`].filter((part) => part !== undefined).join(),
+  )
 }
 
 const equality = ['eq', 'ne', 'in'] as const
@@ -116,29 +120,28 @@ const meaning: Readonly<Record<Operator, string>> = {
 
 function filters(draft: Draft, view: ResourceView): Shape {
   const shape: Shape = {}
-  const record = exampleRecord(draft.model, view)
   for (const [name, field] of view.fields) {
     if (!view.resource.filterable.has(field.name)) continue
-    const example = field.kind === 'id' ? exampleId(draft.model, targetOf(view, field)) : record[name]
+    const term = exampleTerm(draft.model, view, field)
     for (const operator of [...operatorsByKind[field.kind], ...(field.nullable ? (['null'] as const) : [])]) {
       const described = `Only records whose \`${name}\` ${meaning[operator]}.`
       shape[operator === 'eq' ? name : `${name}[${operator}]`] = parameter(
         filterSchema(field, operator),
         described,
-        operator === 'null' ? false : operator === 'in' ? String(example) : (example ?? undefined),
+        operator === 'null' ? false : operator === 'in' ? String(term) : term,
       )
     }
   }
   return shape
 }
 
-function targetOf(view: ResourceView, field: Field): string {
-  return view.resource.references.find((reference) => reference.column === field.name)?.to ?? view.resource.name
-}
-
 function filterSchema(field: Field, operator: Operator): z.ZodType {
   if (operator === 'null') return z.boolean()
-  if (operator === 'in') return text(`^${valuePattern(field)}(,${valuePattern(field)})*$`, limits.urlCharsMax)
+  if (operator === 'in') {
+    const one = valuePattern(field)
+    return text(`^${one}(,${one}){0,${limits.inValuesMax - 1}}$`, limits.urlCharsMax)
+  }
+  if (operator === 'prefix' || operator === 'contains') return text(plainText, filterCharsMax).min(1)
   switch (field.kind) {
     case 'boolean':
       return z.boolean()

@@ -1,6 +1,6 @@
 import { limits } from '../../schema/limits.ts'
 import { type Draft, versionDates } from './draft.ts'
-import { exampleKey, exampleToken } from './example.ts'
+import { exampleKey, exampleToken, offered } from './example.ts'
 
 /** What the whole head of a request may have; Bun answers 431 to more. */
 const headCharsMax = 16_384
@@ -17,7 +17,10 @@ export type RequestHeaders = ReturnType<typeof requestHeaders>
 /** Registers the headers that requests take, and returns the references that stand for them in routes. */
 export function requestHeaders(draft: Draft) {
   const register: Register = (name, schema, description, example, component = name) =>
-    draft.registry.registerComponent('parameters', component, { name, in: 'header', description, schema, example }).ref
+    draft.registry.registerComponent('parameters', component, {
+      ...{ name, in: 'header', description, schema },
+      ...(name === 'API-Version' ? { example } : { examples: offered(example) }),
+    }).ref
   const { date } = draft.view.version
   return {
     version: register(

@@ -15,6 +15,8 @@ function headersByName(draft: Draft) {
 const text = (pattern: string, maxLength: number) => ({ type: 'string', pattern, maxLength }) as const
 const constant = (value: string) => ({ type: 'string', const: value }) as const
 
+const stage = '[a-z]+(;dur=[0-9.e-]+)?'
+
 function ownHeaders(draft: Draft) {
   const [first = ''] = draft.model.resources.keys()
   const id = exampleId(draft.model, first)
@@ -36,8 +38,8 @@ function ownHeaders(draft: Draft) {
     },
     Vary: { description: 'The request headers that the answer depends on.', schema: constant(readVary) },
     'Server-Timing': {
-      description: 'How long the stages of the request took, in milliseconds.',
-      schema: text('^[a-z]+;dur=[0-9.e-]+(, [a-z]+;dur=[0-9.e-]+)*$', 200),
+      description: 'How long the stages of the request took, in milliseconds; `kept` for an answer that was ready.',
+      schema: text(`^${stage}(, ${stage})*$`, 200),
       example: 'plan;dur=0.21, read;dur=0.094',
     },
     Link: {

@@ -49,20 +49,11 @@ export function inputValue(field: Field): z.ZodType {
   return given(field)
 }
 
-/**
- * The field whose schema the stored values keep. A copy has the values of the field that it follows; and where the
- * default of a column is one that callers could not send, no more is known than the kind.
- */
+/** The field whose schema the stored values keep: a copy has the values of the field that it follows. */
 function keptBy(view: ResourceView, field: Field): Field {
   const derived = view.resource.derived.get(field.name)
   const followed = derived?.kind === 'copy' && view.other(derived.source).resource.fields.get(derived.field ?? '')
-  const source = followed || field
-  const isKept = source.fallback === undefined || source.fallback === null || acceptsFallback(source)
-  return isKept ? source : { ...source, schema: ofKind(source) }
-}
-
-function acceptsFallback(field: Field): boolean {
-  return field.schema.safeParse(fallbackOf(field)).success
+  return followed || field
 }
 
 /** What the table stores when the caller gives nothing, as JSON carries it. */
@@ -76,7 +67,13 @@ function given(field: Field): z.ZodType {
   const own = described(field.schema)
   // The model's schemas are older than the extension of zod: a copy has what the generator needs.
   const schema = own ? field.schema.clone() : ofKind(field)
-  return schema.openapi(limitsOf(own ?? described(ofKind(field)) ?? {}))
+  return schema.openapi({ ...limitsOf(own ?? described(ofKind(field)) ?? {}), ...protocolOf(field.schema) })
+}
+
+/** The protocols of a URL, which the generator leaves out. */
+function protocolOf(schema: z.ZodType): { pattern?: string } {
+  const protocol = schema instanceof z.ZodURL ? schema._zod.def.protocol : undefined
+  return protocol ? { pattern: `^(${protocol.source.replace(/^\^|\$$/g, '')}):` } : {}
 }
 
 function ofKind(field: Field): z.ZodType {
@@ -118,25 +115,48 @@ function describe(schema: z.ZodType): Described | null {
   }
 }
 
+/** A schema inside another with its limits, for what a json field holds. */
+function limited(own: unknown): unknown {
+  return typeof own === 'object' && own !== null ? { ...own, ...limitsOf(own as Described) } : own
+}
+
+/** The limits that hold of a value beside those that its schema says. */
 function limitsOf(own: Described): Record<string, unknown> {
   const types = [own.type].flat()
-  if (types.includes('integer')) {
-    return {
-      format: 'int64',
-      ...(own.minimum === undefined && own.exclusiveMinimum === undefined && { minimum: Number.MIN_SAFE_INTEGER }),
-      ...(own.maximum === undefined && own.exclusiveMaximum === undefined && { maximum: Number.MAX_SAFE_INTEGER }),
-    }
+  const parts = Object.entries(own).filter(([name]) => ['anyOf', 'oneOf', 'allOf'].includes(name))
+  return {
+    ...Object.fromEntries(parts.map(([name, list]) => [name, (list as unknown[]).map(limited)])),
+    ...(types.includes('integer') && integerLimits(own)),
+    ...(types.includes('string') && own.enum === undefined && own.const === undefined && textLimits(own)),
+    ...(types.includes('object') && objectLimits(own)),
+    ...(types.includes('array') && { maxItems: own.maxItems ?? limits.jsonMembersMax, items: limited(own.items) }),
   }
-  if (types.includes('string') && own.enum === undefined) {
-    // A pattern with flags ends in them, and JSON Schema has none.
-    const flagged = typeof own.pattern === 'string' && /\/[dgimsuvy]+$/.test(own.pattern)
-    const isFree = flagged || (own.pattern === undefined && own.format === undefined)
-    return {
-      ...(own.maxLength === undefined && { maxLength: limits.bodyBytesMax }),
-      ...(isFree && { pattern: plainText }),
-    }
+}
+
+function integerLimits(own: Described): Record<string, unknown> {
+  return {
+    format: 'int64',
+    ...(own.minimum === undefined && own.exclusiveMinimum === undefined && { minimum: Number.MIN_SAFE_INTEGER }),
+    ...(own.maximum === undefined && own.exclusiveMaximum === undefined && { maximum: Number.MAX_SAFE_INTEGER }),
   }
-  if (types.includes('object')) return { maxProperties: own.maxProperties ?? limits.jsonMembersMax }
-  if (types.includes('array')) return { maxItems: own.maxItems ?? limits.jsonMembersMax }
-  return {}
+}
+
+function textLimits(own: Described): Record<string, unknown> {
+  // A pattern with flags ends in them, and JSON Schema has none.
+  const flagged = typeof own.pattern === 'string' && /\/[dgimsuvy]+$/.test(own.pattern)
+  const isFree = flagged || (own.pattern === undefined && own.format === undefined)
+  return { maxLength: own.maxLength ?? limits.bodyBytesMax, ...(isFree && { pattern: plainText }) }
+}
+
+function objectLimits(own: Described): Record<string, unknown> {
+  const { properties, additionalProperties } = own
+  return {
+    maxProperties: own.maxProperties ?? limits.jsonMembersMax,
+    ...(properties !== undefined && {
+      properties: Object.fromEntries(
+        Object.entries(properties as Described).map(([name, value]) => [name, limited(value)]),
+      ),
+    }),
+    ...(additionalProperties !== undefined && { additionalProperties: limited(additionalProperties) }),
+  }
 }

@@ -44,8 +44,8 @@ export function replaceRoute(subject: Subject): Route {
     basics(
       subject,
       'replace',
-      `Replace a record of ${view.name}, or create it with an id of your own`,
-      `Fields that the body leaves out get their defaults. ${accessText(view)}`,
+      `Replace or create a record of ${view.name}`,
+      `The id is the caller's to choose. Fields that the body leaves out get their defaults. ${accessText(view)}`,
     ),
     {
       method: 'put',
@@ -70,7 +70,7 @@ export function patchRoute(subject: Subject): Route {
     basics(
       subject,
       'patch',
-      `Change fields of a record of ${view.name}`,
+      `Change a record of ${view.name}`,
       `A merge patch (RFC 7396): what is named changes, null takes a value away, the rest stays. ${accessText(view)}`,
     ),
     {

@@ -1,0 +1,178 @@
+import { beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { foreignKey, index, integer, primaryKey, real, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
+import { z } from 'zod'
+import { openApiDocument } from '../../src/http/openapi.ts'
+import {
+  allOf,
+  anyOf,
+  anyone,
+  belongsTo,
+  buildModel,
+  hasMany,
+  identity,
+  instant,
+  owner,
+  resource,
+  scope,
+  service,
+  version,
+  when,
+} from '../../src/schema/index.ts'
+import { buildViews } from '../../src/version/view.ts'
+import { Contract, type Json } from '../support/contract.ts'
+import { exceptionsFor, redocly, spectral } from '../support/lint.ts'
+
+/** The linters walk through the whole document. */
+setDefaultTimeout(60_000)
+
+/** A resource of which callers may write nothing, and which refers to nothing. */
+const markers = sqliteTable('markers', { ...identity }, (t) => [primaryKey({ columns: [t.tenant, t.id] })])
+
+/** Every kind of field, with and without null and default, and schemas that JSON Schema can and cannot say. */
+const gadgets = sqliteTable(
+  'gadgets',
+  {
+    ...identity,
+    parentId: text(),
+    label: text({ length: 40 }).notNull().default('none'),
+    code: text().notNull(),
+    word: text().notNull(),
+    flagged: text().notNull(),
+    site: text(),
+    kind: text({ enum: ['round', 'a"b'] }),
+    size: real().notNull().default(1.5),
+    step: integer().notNull(),
+    odd: integer(),
+    isOn: integer({ mode: 'boolean' }).notNull().default(true),
+    isOff: integer({ mode: 'boolean' }),
+    seenAt: instant().notNull(),
+    dueAt: instant(),
+    free: text({ mode: 'json' }),
+    list: text({ mode: 'json' }).notNull().default([]),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenant, t.id] }),
+    foreignKey({ columns: [t.tenant, t.parentId], foreignColumns: [markers.tenant, markers.id] }),
+    uniqueIndex('gadgets_by_code').on(t.tenant, t.code),
+    ...(['kind', 'size', 'isOn', 'seenAt', 'dueAt', 'odd', 'parentId'] as const).map((field) =>
+      index(`gadgets_by_${field}`).on(t.tenant, t[field], t.id),
+    ),
+  ],
+)
+
+const model = buildModel({
+  title: 'Odds & <ends>',
+  resources: [
+    resource('markers', markers, {
+      description: 'Marks.',
+      relations: { gadgets: hasMany(() => gadgets, 'parentId') },
+      access: { read: service, write: allOf(scope('a'), anyOf(scope('b'), service)) },
+    }),
+    resource('gadgets', gadgets, {
+      description: 'Things.',
+      relations: { parent: belongsTo(() => markers, 'parentId') },
+      filter: ['code', 'kind', 'size', 'isOn', 'seenAt', 'dueAt', 'odd', 'parentId'],
+      sort: ['size', 'seenAt'],
+      validate: {
+        label: z.string().min(3),
+        code: z
+          .string()
+          .regex(/^[A-Z]{3}-\d{4}$/)
+          .meta({ examples: ['ABC-1234'] }),
+        word: z.custom<string>((value) => value === 'one'),
+        flagged: z.string().regex(/^a\/b$/i),
+        site: z.url({ protocol: /^ftp$/ }),
+        step: z.int().multipleOf(5).min(5).max(50),
+        odd: z
+          .int()
+          .gt(-10)
+          .lt(10)
+          .refine((value) => value % 2 !== 0),
+        list: z.array(z.string().max(5)).max(3),
+        free: z.object({ count: z.int(), tags: z.array(z.string()).optional() }),
+      },
+      access: { read: anyOf(when('kind', 'round'), owner('parentId')), write: anyone },
+    }),
+  ],
+  versions: [
+    version('2020-01-01', { alias: 'v1', notes: 'Old.' }),
+    version('2021-01-01', { alias: 'v2', notes: 'New.' }),
+  ],
+})
+
+describe('the document of another model', () => {
+  let contract: Contract
+  let schemas: Json
+  beforeAll(() => {
+    const view = buildViews(model).get('v2')
+    contract = new Contract(JSON.parse(openApiDocument(model, view!)))
+    schemas = contract.document.components.schemas
+  })
+
+  test('keeps the rules of both linters as well', async () => {
+    expect(await redocly(contract.document)).toEqual([])
+    expect((await spectral(contract.document)).filter((each) => exceptionsFor(each).length === 0)).toEqual([])
+  })
+
+  test('has examples that its own schemas and those of the model take', () => {
+    const { value } = contract.said('POST', '/gadgets').requestBody.content['application/json'].examples.record
+    expect(contract.mistakes({ $ref: '#/components/schemas/GadgetsInput' }, value)).toEqual([])
+    const taken = model.resources.get('gadgets')?.createSchema.omit({ word: true, flagged: true })
+    expect(taken?.safeParse(value).error?.issues ?? []).toEqual([])
+    expect([value.code, value.step, value.odd]).toEqual(['ABC-1234', 10, 3])
+  })
+
+  test.each([
+    ['label', { type: 'string', minLength: 3, maxLength: 1_048_576, pattern: '^[^\\u0000]*$' }],
+    ['code', { pattern: '^[A-Z]{3}-\\d{4}$', type: 'string' }],
+    ['word', { type: 'string', pattern: '^[^\\u0000]*$' }],
+    ['flagged', { pattern: '^[^\\u0000]*$' }],
+    ['site', { type: ['string', 'null'], format: 'uri', pattern: '^(ftp):' }],
+    ['kind', { type: ['string', 'null'], enum: ['round', 'a"b', null] }],
+    ['size', { type: 'number' }],
+    ['step', { type: 'integer', minimum: 5, maximum: 50 }],
+    ['odd', { type: ['integer', 'null'], exclusiveMinimum: -10, exclusiveMaximum: 10 }],
+    ['isOn', { type: 'boolean' }],
+    ['isOff', { type: ['boolean', 'null'] }],
+    ['list', { type: 'array', maxItems: 3, items: { type: 'string', maxLength: 5, pattern: '^[^\\u0000]*$' } }],
+    ['free', { properties: { tags: { maxItems: 20_000, items: { maxLength: 1_048_576 } } }, required: ['count'] }],
+    ['parentId', { type: ['string', 'null'], format: 'uuid' }],
+  ] as const)('says of the field %s what is known of it', (name, expected) => {
+    expect(schemas.GadgetsRecord.properties[name]).toMatchObject(expected as object)
+  })
+
+  test('names the defaults of its fields, and requires those without', () => {
+    const { properties, required } = schemas.GadgetsInput
+    const defaults = Object.fromEntries(
+      Object.entries<Json>(properties).flatMap(([name, { default: value }]) =>
+        value === undefined ? [] : [[name, value]],
+      ),
+    )
+    expect(defaults).toMatchObject({ label: 'none', size: 1.5, isOn: true, isOff: null, list: [], dueAt: null })
+    expect(required.sort()).toEqual(['code', 'flagged', 'seenAt', 'step', 'word'])
+  })
+
+  test('lets a field be compared as its kind can be, and only where the model says so', () => {
+    const names = contract.said('GET', '/gadgets').parameters.map((each: Json) => each.name)
+    const of = (field: string) => names.filter((name: string | undefined) => name?.startsWith(`${field}[`)).sort()
+    expect(of('isOn')).toEqual(['isOn[ne]'])
+    expect(of('kind')).toEqual(['kind[in]', 'kind[ne]', 'kind[null]'])
+    expect(of('dueAt')).toEqual(['gt', 'gte', 'in', 'lt', 'lte', 'ne', 'null'].map((each) => `dueAt[${each}]`))
+    expect(of('code')).toContain('code[prefix]')
+    expect(of('label')).toEqual([])
+  })
+
+  test('says who may read and write, and which reads need no key', () => {
+    const list = contract.said('GET', '/gadgets')
+    expect(list.description).toContain('Read by anyone where `kind` is `round`, or the user in `parentId`.')
+    expect(list.security).toEqual([{ apiKey: ['read'] }, {}])
+    expect(contract.said('GET', '/markers').security).toEqual([{ apiKey: ['read'] }])
+    expect(contract.said('GET', '/markers').description).toContain('keys with the scope `a` and (keys with')
+    expect(contract.document.info.description).toContain('There are 2020-01-01, 2021-01-01.')
+  })
+
+  test('has no conflict on deletion where nothing can refer to the record', () => {
+    expect(contract.said('DELETE', '/gadgets/x').responses['409']).toBeUndefined()
+    expect(contract.problemTypes('DELETE', '/markers/x', 409)).toEqual(['/problems/still-referenced'])
+  })
+})

@@ -1,0 +1,108 @@
+import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { type Browser, chromium, type Page } from 'playwright-core'
+import type { Json } from '../support/contract.ts'
+import { type TestServer, testServer } from '../support/server.ts'
+
+const executablePath = Bun.which('chromium') ?? Bun.which('chromium-browser') ?? Bun.which('google-chrome')
+const skipped = executablePath === null ? ' (SKIPPED: no chromium on this machine; install it to run this test)' : ''
+const quiet = [
+  ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],
+  ...['--disable-background-networking', '--disable-component-update', '--disable-sync'],
+]
+
+let server: TestServer
+let document: Json
+beforeAll(async () => {
+  server = await testServer()
+  document = (await server.call('GET', '/openapi.json')).body
+})
+afterAll(() => server.stop())
+
+describe('the documentation page', () => {
+  test('and its script come from the server, and name no other place to load from', async () => {
+    const page = await server.call('GET', '/docs', { key: null })
+    expect([page.status, page.headers.get('content-type')]).toEqual([200, 'text/html; charset=utf-8'])
+    expect(page.text).not.toMatch(/(src|href|url)\W{1,4}(https?:)?\/\//)
+    const policy = page.headers.get('content-security-policy') ?? ''
+    expect(policy).toStartWith("default-src 'none'; ")
+    expect(policy).not.toMatch(/https?:|\*/)
+    const sources = [...page.text.matchAll(/<script src="([^"]+)"/g)].map((match) => match[1] ?? '')
+    expect(sources).toEqual(['/docs/scalar.js'])
+    const script = await server.call('GET', '/docs/scalar.js', { key: null })
+    expect([script.status, script.headers.get('content-type')]).toEqual([200, 'text/javascript; charset=utf-8'])
+    expect((await server.call('GET', '/', { key: null })).headers.get('location')).toBe('/docs')
+  })
+
+  test.skipIf(executablePath === null)(
+    `shows every operation, tries one, and asks nothing of any other server${skipped}`,
+    async () => {
+      const watched = await open()
+      const { page } = watched
+      await showsEveryOperation(page)
+      await triesTheList(page)
+      expect(watched.errors).toEqual([])
+      expect(watched.requests.length).toBeGreaterThanOrEqual(4)
+      const here = (url: string) => url.startsWith(`${server.url}/`) || /^(data|blob):/.test(url)
+      expect(watched.requests.filter((url) => !here(url))).toEqual([])
+    },
+    60_000,
+  )
+
+  let browser: Browser | undefined
+  afterAll(() => browser?.close())
+
+  /** The page in a real browser, with everything that it asks for and complains of. */
+  async function open(): Promise<{ page: Page; requests: string[]; errors: string[] }> {
+    browser = await chromium.launch({ executablePath: executablePath ?? '', args: quiet })
+    const page = await browser.newPage({ viewport: { width: 1400, height: 1000 } })
+    const requests: string[] = []
+    const errors: string[] = []
+    page.on('request', (request) => requests.push(request.url()))
+    page.on('websocket', (socket) => requests.push(socket.url()))
+    page.on('console', (message) => {
+      if (message.type() === 'error') errors.push(message.text())
+    })
+    page.on('pageerror', (error) => errors.push(error.message))
+    await page.goto(`${server.url}/docs`)
+    await page.getByRole('heading', { name: document.info.title }).first().waitFor()
+    return { page, requests, errors }
+  }
+
+  async function showsEveryOperation(page: Page) {
+    const sidebar = page.getByRole('complementary')
+    const tags = (document.tags as { name: string }[]).map(({ name }) => name)
+    // The first group is open from the start.
+    for (const tag of tags.slice(1))
+      await sidebar.getByRole('button', { name: `Open Group - ${tag}`, exact: true }).click()
+    const links = Object.entries<Json>(document.paths).flatMap(([path, item]) =>
+      Object.entries<Json>(item).map(
+        ([
+          method,
+          {
+            tags: [tag],
+          },
+        ]) => `#tag/${tag.toLowerCase()}/${method.toUpperCase()}${path}`,
+      ),
+    )
+    await sidebar.locator(`a[href="${links.at(-1)}"]`).waitFor()
+    const shown = await sidebar.getByRole('link').evaluateAll((all) => all.map((link) => link.getAttribute('href')))
+    expect(shown.filter((href) => /^#tag\/.*\/[A-Z]+\//.test(href ?? '')).sort()).toEqual(links.sort())
+    expect(await page.getByText(/Ask AI|Generate MCP/).count()).toBe(0)
+  }
+
+  async function triesTheList(page: Page) {
+    await server.call('POST', '/users', { body: { handle: 'shown', name: 'Shown in the page' } })
+    await page
+      .getByPlaceholder('Token')
+      .first()
+      .fill(await server.key())
+    await page.getByText('List users', { exact: true }).first().click()
+    await page
+      .getByRole('button', { name: /Test Request/ })
+      .first()
+      .click()
+    await page.getByRole('button', { name: /^Send/ }).first().click()
+    await page.getByText('200 OK').first().waitFor()
+    await page.getByText('"Shown in the page"').first().waitFor()
+  }
+})
