@@ -1,0 +1,14 @@
+/**
+ * A process of the fan-out tests: takes the steps of whatever is queued in the data folder named by its argument, prints
+ * "step N" after each is durable and "done" when the queue is empty. A test kills it between or within steps.
+ */
+import { openNode } from '../../src/entry/node.ts'
+import { model } from '../../src/model/index.ts'
+import { stepFanout } from '../../src/write/maintenance.ts'
+
+const node = await openNode(process.argv[2] ?? '', model, (error) => {
+  throw error
+})
+for (let step = 1; await stepFanout(model, node.reader, node.primary); step++) console.log(`step ${step}`)
+console.log('done')
+await node.close()
