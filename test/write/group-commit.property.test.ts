@@ -123,10 +123,16 @@ async function outcomeOf(request: WriteRequest, node: Node): Promise<unknown> {
   }
 }
 
-function contentsOf(folder: { path: string }): Record<string, unknown[]> {
+/** Everything that a database holds of a tenant, and what a write must not leave behind. */
+function contentsOf(folder: { path: string }, tenant: string): Record<string, unknown[]> {
   using database = new Database(databaseFile(folder.path), { readonly: true })
-  const tables = ['changes', 'heads', 'idempotency', 'context', 'batchResults', ...model.resources.keys()]
-  return Object.fromEntries(tables.map((table) => [table, database.query(`select * from "${table}"`).values()]))
+  const own = ['changes', 'heads', 'idempotency', ...model.resources.keys()].map((table) => {
+    return [table, database.query(`select * from "${table}" where tenant = ?`).values(tenant)]
+  })
+  const shared = ['context', 'batchResults', 'fanout'].map((table) => {
+    return [table, database.query(`select * from "${table}"`).values()]
+  })
+  return Object.fromEntries([...own, ...shared])
 }
 
 test('writes that share a transaction end as they would alone, whatever happens to their neighbours', async () => {
@@ -150,7 +156,7 @@ test('writes that share a transaction end as they would alone, whatever happens 
       const { groups, batches } = together.primary.stats()
       expect(groups - before.groups).toBeLessThanOrEqual(2 * bursts.length)
       expect(batches - before.batches).toBe(bursts.flat().length)
-      expect(contentsOf(folders[0])).toEqual(contentsOf(folders[1]))
+      expect(contentsOf(folders[0], tenant)).toEqual(contentsOf(folders[1], tenant))
     },
     { runs: 40 },
   )
