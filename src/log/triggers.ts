@@ -50,12 +50,11 @@ END`,
 function insertTrigger(source: TriggerSource): Trigger {
   const { correct, spread } = source.parts('insert')
   const { table } = source
-  const last = (column: string) =>
-    `(select ${column} from changes where tenant = new.tenant and resource = '${table}' and id = new.id order by seq desc limit 1)`
-  const refuse = `select raise(abort, '${table}: REPLACE hides the end of the record it replaces from the log; use ON CONFLICT (tenant, id) DO UPDATE, or PRAGMA recursive_triggers = ON') where ${last('operation')} in ('create', 'update')`
-  const goOn = `update "${table}" set version = ${last('version')} + 1 where new.version <= ${last('version')} and tenant = new.tenant and id = new.id`
+  const last = `from changes where tenant = new.tenant and resource = '${table}' and id = new.id order by seq desc limit 1`
+  const refuse = `raise(abort, '${table}: REPLACE hides the end of the record it replaces from the log; use ON CONFLICT (tenant, id) DO UPDATE, or PRAGMA recursive_triggers = ON')`
+  const goOn = `update "${table}" set version = (select case operation when 'delete' then version + 1 else ${refuse} end ${last}) where exists (select 1 ${last}) and tenant = new.tenant and id = new.id`
   const log = `insert into changes(${columns}) select t.tenant, '${table}', t.id, 'create', t.version, ${source.image('t')}, null, ${context} from "${table}" t left join context c on c.one = 1 where t.tenant = new.tenant and t.id = new.id`
-  return trigger(source, 'insert', '', [refuse, goOn, log, head(source, 'new', '+ 1'), ...correct, ...spread])
+  return trigger(source, 'insert', '', [goOn, log, head(source, 'new', '+ 1'), ...correct, ...spread])
 }
 
 function updateTrigger(source: TriggerSource): Trigger {
