@@ -25,6 +25,7 @@ describe('the documentation page', () => {
     expect(page.text).not.toMatch(/(src|href|url)\W{1,4}(https?:)?\/\//)
     const policy = page.headers.get('content-security-policy') ?? ''
     expect(policy).toStartWith("default-src 'none'; ")
+    expect(policy).toMatch(/; script-src 'self' 'nonce-[\w+/]{22}==';/)
     expect(policy).not.toMatch(/https?:|\*/)
     const sources = [...page.text.matchAll(/<script src="([^"]+)"/g)].map((match) => match[1] ?? '')
     expect(sources).toEqual(['/docs/scalar.js'])

@@ -81,11 +81,12 @@ function sortParameter(view: ResourceView): z.ZodType {
 
 function includeParameter(view: ResourceView): z.ZodType {
   const relations = [...view.relations]
+  const names = relations.map(([name]) => name)
   const [many] = relations.find(([, relation]) => relation.kind !== 'belongsTo') ?? []
   const [one] = relations.find(([, relation]) => relation.kind === 'belongsTo') ?? []
   return parameter(
-    text('^[a-zA-Z0-9.,:()|-]+$', limits.urlCharsMax),
-    `Related records that come with each: ${listOf(relations.map(([name]) => name))}, between commas, with dots for relations of relations, up to ${limits.includeDepthMax} deep. A relation may have options in brackets: \`fields:id|name\`, and where it holds many also \`limit:3\` and \`sort:-id\`. At most ${limits.includeNodesMax} relations, and ${limits.pageIncludedRowsMax} records in a page.`,
+    text(`^(${names.join('|')})([.,(][a-zA-Z0-9.,:()|-]+)?$`, limits.urlCharsMax),
+    `Related records that come with each: ${listOf(names)}, between commas, with dots for relations of relations, up to ${limits.includeDepthMax} deep. A relation may have options in brackets: \`fields:id|name\`, and where it holds many also \`limit:3\` and \`sort:-id\`. At most ${limits.includeNodesMax} relations, and ${limits.pageIncludedRowsMax} records in a page.`,
     [one, many && `${many}(limit:3,sort:-id)`].filter((part) => part !== undefined).join(),
   )
 }

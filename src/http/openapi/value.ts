@@ -46,7 +46,7 @@ export function inputValue(field: Field): z.ZodType {
   if (field.kind === 'id') return idSchema
   if (field.kind === 'instant')
     return z.string().openapi({ pattern: givenInstantPattern, minLength: 10, maxLength: givenInstantCharsMax })
-  return given(field)
+  return given(field).openapi(protocolOf(field.schema))
 }
 
 /** The field whose schema the stored values keep: a copy has the values of the field that it follows. */
@@ -67,10 +67,10 @@ function given(field: Field): z.ZodType {
   const own = described(field.schema)
   // The model's schemas are older than the extension of zod: a copy has what the generator needs.
   const schema = own ? field.schema.clone() : ofKind(field)
-  return schema.openapi({ ...limitsOf(own ?? described(ofKind(field)) ?? {}), ...protocolOf(field.schema) })
+  return schema.openapi(limitsOf(own ?? described(ofKind(field)) ?? {}))
 }
 
-/** The protocols of a URL, which the generator leaves out. */
+/** The protocols of a URL, which the generator leaves out; callers may write them in capitals too. */
 function protocolOf(schema: z.ZodType): { pattern?: string } {
   const protocol = schema instanceof z.ZodURL ? schema._zod.def.protocol : undefined
   return protocol ? { pattern: `^(${protocol.source.replace(/^\^|\$$/g, '')}):` } : {}
