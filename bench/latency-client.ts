@@ -29,6 +29,9 @@ export interface LatencyResult {
   readonly writes: Latencies
 }
 
+/** How long the last answers may take to come. */
+const answerMsMax = 10_000
+
 interface Request {
   readonly text: string
   readonly since: number
@@ -84,6 +87,10 @@ class Lane {
     else this.idle.push(socket)
   }
 
+  get isWaiting(): boolean {
+    return this.times.length < this.sent
+  }
+
   result(): Latencies {
     const sorted = Float64Array.from(this.times).sort()
     const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0
@@ -112,7 +119,8 @@ async function run(job: LatencyJob): Promise<LatencyResult> {
       writes.send({ text: createText(job, url, writes.sent), since: performance.now() })
     await Bun.sleep(1)
   }
-  await Bun.sleep(200)
+  const patience = performance.now() + answerMsMax
+  while ((reads.isWaiting || writes.isWaiting) && performance.now() < patience) await Bun.sleep(1)
   return { reads: reads.result(), writes: writes.result() }
 }
 

@@ -19,27 +19,37 @@ export interface RateOptions {
 export interface Sample {
   readonly perSecond: number
   readonly cpuMicros: number
-  /** The share of the server's core that other processes took. */
+  /** The share of a core that other processes took, of the server's or the load's, whichever was disturbed more. */
   readonly othersShare: number
 }
 
 export type Samples = ReadonlyMap<ServerName, readonly Sample[]>
 
-/** The samples of each server, in the order of the rounds. Each round runs every server once. */
+/**
+ * The samples of each server, in the order of the rounds. Each round runs every server once. Where other processes
+ * disturb rounds, up to as many again are run, and the quietest of all count.
+ */
 export async function measureRates(
   servers: readonly BenchServer[],
   script: Script,
   options: RateOptions,
 ): Promise<Samples> {
-  const samples = new Map<ServerName, Sample[]>(servers.map((server) => [server.name, []]))
   for (const server of servers)
     await sample(server, script('warm', server.name), { ...options, seconds: options.warmSeconds })
-  for (let round = 0; round < options.rounds; round++) {
-    for (const server of servers)
-      samples.get(server.name)?.push(await sample(server, script(`${round}`, server.name), options))
+  const rounds: (readonly Sample[])[] = []
+  const quiet = () => rounds.filter((round) => disturbance(round) <= quietShareMax).length
+  while (quiet() < options.rounds && rounds.length < 2 * options.rounds) {
+    const round: Sample[] = []
+    for (const server of servers) round.push(await sample(server, script(`${rounds.length}`, server.name), options))
+    rounds.push(round)
   }
-  return samples
+  const counted = rounds.toSorted((a, b) => disturbance(a) - disturbance(b)).slice(0, options.rounds)
+  return new Map(servers.map((server, i) => [server.name, counted.flatMap((round) => round[i] ?? [])]))
 }
+
+/** Up to this share of a core, other processes are the system's own background. */
+export const quietShareMax = 0.1
+const disturbance = (round: readonly Sample[]) => Math.max(...round.map((each) => each.othersShare))
 
 export type Figure = 'perSecond' | 'cpuMicros'
 
@@ -61,21 +71,26 @@ async function sample(server: BenchServer, script: ReturnType<Script>, options: 
   const { cores, seconds, connections } = options
   const [file, ...args] = script
   const wrk = ['wrk', '-t1', `-c${connections}`, `-d${seconds}s`, '-s', join(import.meta.dir, 'wrk', file)]
-  const before = { cpu: server.cpuSeconds(), busy: busySeconds(cores.server), at: performance.now() }
+  const before = { cpu: server.cpuSeconds(), server: busySeconds(cores.server), load: busySeconds(cores.load) }
+  const start = performance.now()
   const child = Bun.spawn(pinned(cores.load, [...wrk, server.url, '--', ...args]), {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const text = await new Response(child.stdout).text()
+  await child.exited
   const cpu = server.cpuSeconds() - before.cpu
-  const busy = busySeconds(cores.server) - before.busy
-  const wall = (performance.now() - before.at) / 1000
+  const others = [
+    busySeconds(cores.server) - before.server - cpu,
+    busySeconds(cores.load) - before.load - Number(child.resourceUsage()?.cpuTime.total ?? 0) / 1e6,
+  ].filter((each) => !Number.isNaN(each))
+  const wall = (performance.now() - start) / 1000
   const requests = Number(/(\d+) requests in/.exec(text)?.[1] ?? 0)
   const failed = /Non-2xx or 3xx responses: (\d+)|Socket errors: .*/.exec(text)
   if (requests === 0 || failed) throw new Error(`the load on ${server.name} failed:\n${text}`)
   return {
     perSecond: Number(/Requests\/sec: +([\d.]+)/.exec(text)?.[1]),
     cpuMicros: (cpu / requests) * 1e6,
-    othersShare: Math.max(0, busy - cpu) / wall,
+    othersShare: Math.max(0, ...others) / wall,
   }
 }
 

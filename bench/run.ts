@@ -8,7 +8,7 @@ import { type RateCase, rateCases } from './cases.ts'
 import { type BenchData, prepareData } from './data.ts'
 import { measureColdStart, measureReadLatency, readsPerSecond, writesPerSecond } from './latency.ts'
 import { type Cores, chooseCores } from './machine.ts'
-import { measureRates } from './rates.ts'
+import { measureRates, quietShareMax } from './rates.ts'
 import { type BenchServer, type Files, killServers, makeKey, type ServerName, startServer } from './server.ts'
 import { bound, type Cells, printTable, rateLines } from './table.ts'
 
@@ -74,7 +74,12 @@ async function main(args: string[]) {
     const files = await copyFiles(data, runFolder)
     const effort = values.quick ? quick : full
     const bench = { data, files, cores: chooseCores(report), effort, run: `r${process.pid}` }
-    printTable(await runCases(bench, values.only))
+    const lines: Cells[] = []
+    try {
+      await runCases(bench, values.only, lines)
+    } finally {
+      printTable(lines)
+    }
   } finally {
     clean()
   }
@@ -109,13 +114,12 @@ async function copyFiles(data: BenchData, folder: string): Promise<Files> {
   return { dataDir, plainFile, apiKey: await makeKey(dataDir) }
 }
 
-async function runCases(bench: Bench, names: readonly string[]): Promise<Cells[]> {
-  const lines: Cells[] = []
+/** Runs the cases of these names and adds their lines to the table, which is printed also where a case fails. */
+async function runCases(bench: Bench, names: readonly string[], lines: Cells[]) {
   if (names.includes('start')) lines.push(...(await coldStarts(bench)))
   for (const each of rateCases(bench.data, bench.files, bench.run))
     if (names.includes(each.name)) lines.push(...(await runRateCase(bench, each)))
   if (names.includes('latency')) lines.push(...(await readLatencies(bench)))
-  return lines
 }
 
 async function runRateCase(bench: Bench, each: RateCase): Promise<Cells[]> {
@@ -124,10 +128,8 @@ async function runRateCase(bench: Bench, each: RateCase): Promise<Cells[]> {
     if (each.same) await requireSame(servers, each.same)
     const samples = await measureRates(servers, each.script, { ...bench.effort, cores: bench.cores, connections: 64 })
     const disturbed = Math.max(...[...samples.values()].flat().map((sample) => sample.othersShare))
-    if (disturbed > 0.1)
-      report(
-        `  the machine was not quiet: other processes took up to ${(disturbed * 100).toFixed(0)} % of the server's core`,
-      )
+    if (disturbed > quietShareMax)
+      report(`  the machine was not quiet: other processes took up to ${(disturbed * 100).toFixed(0)} % of a core`)
     return rateLines(each, samples)
   })
 }
