@@ -20,7 +20,8 @@ import type { Row } from './reader.ts'
 declare const self: Worker
 
 let database: Database
-const statements: Statement<unknown, Value[]>[] = []
+const texts: string[] = []
+const statements: (Statement<unknown, Value[]> | undefined)[] = []
 const controls = new Map<string, Statement<unknown, Value[]>>()
 let contextIsSet = false
 
@@ -41,15 +42,29 @@ self.onmessage = (event: MessageEvent<string>) => {
     database = open(message.file)
     answer({ kind: 'opened' })
   } else if (message.kind === 'group') {
-    if (message.forget) for (const statement of statements.splice(0)) statement.finalize()
-    for (const text of message.texts) statements.push(database.prepare<unknown, Value[]>(text))
+    if (message.forget) forget()
+    texts.push(...message.texts)
     answer({ kind: 'outcomes', outcomes: commitGroup(message.batches) })
   } else {
-    for (const statement of [...statements, ...controls.values()]) statement.finalize()
-    database.run('PRAGMA wal_checkpoint(TRUNCATE)')
-    database.close()
+    close()
     answer({ kind: 'closed' })
   }
+}
+
+function forget() {
+  texts.length = 0
+  for (const statement of statements.splice(0)) statement?.finalize()
+}
+
+function close() {
+  forget()
+  for (const statement of controls.values()) statement.finalize()
+  try {
+    database.run('PRAGMA wal_checkpoint(TRUNCATE)')
+  } catch {
+    // A full or failing disk: what is in the log file stays there, durable, and the next start takes it up.
+  }
+  database.close()
 }
 
 function answer(message: WriterAnswer) {
@@ -74,13 +89,47 @@ function commitGroup(batches: readonly WireBatch[]): Outcome[] {
     control('BEGIN IMMEDIATE')
     for (const batch of batches) outcomes.push(runBatch(batch))
     if (contextIsSet) setContext(null)
+  } catch (error) {
+    rollBack()
+    return batches.map(() => ({ kind: 'failed', reason: failureReason(error) }))
+  }
+  try {
     control('COMMIT')
     return outcomes
   } catch (error) {
-    if (database.inTransaction) database.run('ROLLBACK')
-    contextIsSet = false
-    return batches.map(() => ({ kind: 'failed', reason: failureReason(error) }))
+    rollBack()
+    const reason = failureReason(error)
+    const isGone = overwriteFailedCommit() || wasNotWritten(error)
+    return batches.map(() => (isGone ? { kind: 'failed', reason } : { kind: 'unknown' }))
   }
+}
+
+function rollBack() {
+  contextIsSet = false
+  if (database.inTransaction) database.run('ROLLBACK')
+}
+
+/**
+ * A commit whose last step failed, the sync, stands whole in the log file where no reader sees it, and a crash would
+ * bring it back. The next commit writes over it, so an empty one is made at once. Answers whether it holds.
+ */
+function overwriteFailedCommit(): boolean {
+  try {
+    control('BEGIN IMMEDIATE')
+    control("insert into batchResults(place, result) values (-1, '')")
+    control('delete from batchResults')
+    control('COMMIT')
+    return true
+  } catch {
+    rollBack()
+    return false
+  }
+}
+
+/** Frames are written in order and the last one makes the commit: where one could not be, there is no commit. */
+function wasNotWritten(error: unknown): boolean {
+  const code = codeOf(error)
+  return code === 'SQLITE_FULL' || code === 'SQLITE_IOERR_WRITE'
 }
 
 /** Runs one batch inside the group's transaction; a refusal undoes its own statements only. */
@@ -129,8 +178,12 @@ function runStep([text, args, use]: WireStep): Row[] | Refusal {
 }
 
 function statementOf(text: number): Statement<unknown, Value[]> {
-  const statement = statements[text]
-  if (!statement) throw new Error('broken invariant: a statement is sent before it is named')
+  const known = statements[text]
+  if (known) return known
+  const sql = texts[text]
+  if (sql === undefined) throw new Error('broken invariant: a statement is sent before it is named')
+  const statement = database.prepare<unknown, Value[]>(sql)
+  statements[text] = statement
   return statement
 }
 
@@ -152,10 +205,13 @@ function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : ''
 }
 
+const ioFault = /^SQLITE_(IOERR|BUSY|CANTOPEN|CORRUPT|NOTADB|READONLY|PROTOCOL|NOMEM)/
+
 /** A fault of the disk is an outcome; anything else is our own fault and ends the thread. */
 function failureReason(error: unknown): 'full' | 'io' {
   const code = codeOf(error)
   if (code === 'SQLITE_FULL') return 'full'
-  if (code.startsWith('SQLITE_IOERR') || code.startsWith('SQLITE_BUSY') || code === 'SQLITE_CANTOPEN') return 'io'
+  // SQLite calls it a corrupt file when the disk cannot read a page.
+  if (ioFault.test(code)) return 'io'
   throw error
 }

@@ -1,0 +1,43 @@
+/** Faults at chosen system calls of a running process, through strace, where it is installed and may attach. */
+export interface Injection {
+  /** Takes the fault away; the process goes on. */
+  stop(): Promise<void>
+}
+
+const traced = 'pwrite64,fsync,fdatasync'
+
+/** `what` as strace writes it, such as `fsync:error=EIO:when=1`. Counts begin anew with each injection. */
+export async function inject(pid: number, what: string): Promise<Injection> {
+  const strace = Bun.spawn(
+    ['strace', '-f', '-p', String(pid), '-o', '/dev/null', '-e', `trace=${traced}`, '-e', `inject=${what}`],
+    { stdin: 'ignore', stdout: 'ignore', stderr: 'pipe' },
+  )
+  let said = ''
+  for await (const chunk of strace.stderr) {
+    said += new TextDecoder().decode(chunk)
+    if (said.includes('attached')) break
+  }
+  if (!said.includes('attached')) throw new Error(`strace did not attach: ${said}`)
+  return {
+    async stop() {
+      strace.kill('SIGINT')
+      await strace.exited
+    },
+  }
+}
+
+/** Why faults cannot be injected here, or null where they can. */
+export async function whyNoInjection(): Promise<string | null> {
+  if (process.platform !== 'linux') return 'strace is a tool of Linux'
+  if (!Bun.which('strace')) return 'strace is not installed'
+  const subject = Bun.spawn(['sleep', '60'])
+  try {
+    const injection = await inject(subject.pid, 'fsync:error=EIO:when=1')
+    await injection.stop()
+    return null
+  } catch (error) {
+    return (error as Error).message.trim()
+  } finally {
+    subject.kill()
+  }
+}
