@@ -1,9 +1,12 @@
 import { Database, type SQLQueryBindings } from 'bun:sqlite'
-import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
 import { model } from '../../src/model/index.ts'
 import { complaintsAbout } from '../support/accounting.ts'
 import { type Draw, withRandomChoices } from '../support/random-model.ts'
 import { type TestServer, testServer } from '../support/server.ts'
+
+// Bun takes this for one file at a time.
+setDefaultTimeout(60_000)
 
 let server: TestServer
 let raw: Database

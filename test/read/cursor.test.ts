@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { limits } from '../../src/schema/limits.ts'
 import { readingApp } from '../support/database.ts'
 import type { CallerSpec } from '../support/oracle.ts'
@@ -6,6 +6,9 @@ import { type Draw, textItems, textResource, withRandomChoices } from '../suppor
 import { get, inWorld, type World, type WorldAnswer } from '../support/random-world.ts'
 import { type TestServer, testServer } from '../support/server.ts'
 import { hostileTexts } from '../support/texts.ts'
+
+// Bun takes this for one file at a time.
+setDefaultTimeout(60_000)
 
 const dayMs = 86_400_000
 

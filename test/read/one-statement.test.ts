@@ -1,9 +1,12 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { model } from '../../src/model/index.ts'
 import type { Resource } from '../../src/schema/model.ts'
 import { readingApp, watched } from '../support/database.ts'
 import { get } from '../support/random-world.ts'
 import { type TestServer, testServer } from '../support/server.ts'
+
+// Bun takes this for one file at a time.
+setDefaultTimeout(60_000)
 
 const nobody = '0190ffff-0000-7000-8000-000000000000'
 

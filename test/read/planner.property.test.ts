@@ -1,9 +1,12 @@
-import { describe, expect, test } from 'bun:test'
+import { describe, expect, setDefaultTimeout, test } from 'bun:test'
 import type { CallerSpec } from '../support/oracle.ts'
 import { type Draw, ids, textItems, textResource, withRandomChoices } from '../support/random-model.ts'
 import { type ListSpec, listSearch, randomList, randomSelection, selectionSearch } from '../support/random-query.ts'
 import { inRandomWorld, inWorld, type World, type WorldAnswer } from '../support/random-world.ts'
 import { hostileTexts } from '../support/texts.ts'
+
+// Bun takes this for one file at a time.
+setDefaultTimeout(60_000)
 
 const worlds = 40
 const listsPerWorld = 25

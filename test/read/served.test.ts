@@ -1,5 +1,5 @@
 import { Database } from 'bun:sqlite'
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { model } from '../../src/model/index.ts'
 import { planList } from '../../src/read/plan.ts'
 import { operators, parseListQuery } from '../../src/read/query.ts'
@@ -13,6 +13,9 @@ import { withRandomChoices } from '../support/random-model.ts'
 import { listSearch, randomList } from '../support/random-query.ts'
 import { inRandomWorld } from '../support/random-world.ts'
 import { type TestServer, testServer } from '../support/server.ts'
+
+// Bun takes this for one file at a time.
+setDefaultTimeout(60_000)
 
 const cursors = { sign: () => 'x'.repeat(22), now: () => 0 }
 

@@ -1,5 +1,5 @@
 import { Database } from 'bun:sqlite'
-import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
 import { databaseFile, migrateDataDir, type Node, openNode } from '../../src/entry/node.ts'
 import { model } from '../../src/model/index.ts'
 import { Problem } from '../../src/problem.ts'
@@ -13,6 +13,9 @@ import { planWrite } from '../../src/write/plan.ts'
 import { complaintsAbout } from '../support/accounting.ts'
 import { type Draw, withRandomChoices } from '../support/random-model.ts'
 import { temporaryFolder } from '../support/server.ts'
+
+// Bun takes this for one file at a time.
+setDefaultTimeout(60_000)
 
 /**
  * Two databases are given the same writes: one all at once, so that they share transactions, the other one by one. They

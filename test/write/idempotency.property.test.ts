@@ -1,10 +1,13 @@
 import { Database } from 'bun:sqlite'
-import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
 import { audit } from '../../src/entry/audit.ts'
 import { model } from '../../src/model/index.ts'
 import { account, complaintsAbout, nothingWrong } from '../support/accounting.ts'
 import { type Draw, withRandomChoices } from '../support/random-model.ts'
 import { type Answer, type TestServer, testServer } from '../support/server.ts'
+
+// Bun takes this for one file at a time.
+setDefaultTimeout(60_000)
 
 let server: TestServer
 beforeAll(async () => {

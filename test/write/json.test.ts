@@ -1,9 +1,12 @@
-import { describe, expect, test } from 'bun:test'
+import { describe, expect, setDefaultTimeout, test } from 'bun:test'
 import fc from 'fast-check'
 import { Problem } from '../../src/problem.ts'
 import { limits } from '../../src/schema/limits.ts'
 import { parseJson } from '../../src/write/json.ts'
 import { anyText, hostileTexts } from '../support/texts.ts'
+
+// Bun takes this for one file at a time.
+setDefaultTimeout(60_000)
 
 const encode = (text: string) => new TextEncoder().encode(text)
 

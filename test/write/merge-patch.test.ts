@@ -1,10 +1,13 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { integer, primaryKey, real, sqliteTable, text } from 'drizzle-orm/sqlite-core'
 import fc from 'fast-check'
 import { anyone, buildModel, identity, instant, resource, version } from '../../src/schema/index.ts'
 import { modelServer } from '../support/database.ts'
 import type { TestServer } from '../support/server.ts'
 import { anyText } from '../support/texts.ts'
+
+// Bun takes this for one file at a time.
+setDefaultTimeout(60_000)
 
 const papers = sqliteTable(
   'papers',
