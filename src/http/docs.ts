@@ -14,6 +14,7 @@ const configuration = JSON.stringify({
   hideClientButton: true,
   withDefaultFonts: false,
   documentDownloadType: 'json',
+  orderSchemaPropertiesBy: 'preserve',
 })
 
 /** An orbit, and the point of it nearest the earth. */
