@@ -21,6 +21,8 @@ export class Wishes {
   readonly contradictions: string[] = []
   /** Statuses of answers that settled nothing, and how often a connection was cut. */
   readonly unsettled = new Map<number | 'cut', number>()
+  /** Wishes whose first answer was a replay: they had been done, and nobody had been told. */
+  foundDone = 0
   private readonly key: string
 
   constructor(key: string) {
@@ -60,10 +62,11 @@ export class Wishes {
   private settle(wish: Wish, answer: Answer) {
     const first = wish.answer
     wish.answer ??= answer
+    const isReplay = answer.headers.get('idempotency-replayed') === 'true'
+    if (!first && isReplay) this.foundDone++
     if (!first) return
     const same = first.status === answer.status && (answer.status >= 400 || first.text === answer.text)
-    const replayed = answer.status >= 400 || answer.headers.get('idempotency-replayed') === 'true'
-    if (!same || !replayed)
+    if (!same || !(isReplay || answer.status >= 400))
       this.contradictions.push(
         `${wish.name}: first ${first.status} ${first.text}, then ${answer.status} ${answer.text}`,
       )
