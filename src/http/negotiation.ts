@@ -2,7 +2,7 @@ import { isAtLeast, type Position, type TokenSealer } from '../log/position.ts'
 import { Problem } from '../problem.ts'
 import { limits } from '../schema/limits.ts'
 import type { View } from '../version/view.ts'
-import type { Condition } from '../write/command.ts'
+import type { CommandKind, Condition } from '../write/command.ts'
 
 /** The view that a request asks for: by URL alias, else by header, else the newest version. */
 export function chooseView(
@@ -82,10 +82,12 @@ export function parseIdempotencyKey(header: string | null): string | null {
 const entityTag = /^(W\/)?"([!#-~]*)"$/
 
 /** The condition of a write (RFC 9110 section 13.1). A tag that is not of ours matches no version. */
-export function parseCondition(ifMatch: string | null, ifNoneMatch: string | null, mayBeNew: boolean): Condition {
+export function parseCondition(ifMatch: string | null, ifNoneMatch: string | null, kind: CommandKind): Condition {
+  if (kind === 'create' && ifMatch !== null)
+    throw invalidHeader('If-Match', 'means nothing on a POST, which makes a new record.')
   if (ifMatch !== null && ifNoneMatch !== null) throw invalidHeader('If-None-Match', 'cannot stand beside If-Match.')
   if (ifNoneMatch !== null) {
-    if (ifNoneMatch !== '*' || !mayBeNew)
+    if (ifNoneMatch !== '*' || kind !== 'replace')
       throw invalidHeader('If-None-Match', 'is * on a PUT, and nothing on other writes.')
     return { kind: 'absent' }
   }

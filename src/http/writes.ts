@@ -28,7 +28,7 @@ export function writeHandler(service: Service, name: string, alias: string | nul
       const resource = resourceOf(view, name)
       const { headers } = c.req.raw
       const id = kind === 'create' ? service.newId() : parseId(c.req.param('id'))
-      const condition = parseCondition(headers.get('if-match'), headers.get('if-none-match'), kind === 'replace')
+      const condition = parseCondition(headers.get('if-match'), headers.get('if-none-match'), kind)
       const faults = new BodyFaults()
       const input = bytes === null ? [] : parseInput(resource, kind, parseJson(bytes), '', faults)
       faults.throwIfAny()

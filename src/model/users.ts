@@ -27,7 +27,10 @@ export const Users = resource('users', users, {
   filter: ['handle'],
   sort: ['handle'],
   validate: {
-    handle: z.string().regex(/^[a-z0-9][a-z0-9._-]{0,99}$/, 'expected 1 to 100 of a-z, 0-9, dot, dash and underscore'),
+    handle: z
+      .string()
+      .max(100)
+      .regex(/^[a-z0-9][a-z0-9._-]*$/, 'expected a-z, 0-9, dot, dash and underscore'),
     name: z.string().min(1).max(200),
     homepage: z.url({ protocol: /^https?$/ }).max(500),
   },

@@ -83,20 +83,25 @@ export function parseInput(
     faults.add('invalid-value', pointer, 'invalid-type', `The body must be an object with the fields of ${view.name}.`)
     return []
   }
-  const values = body as Record<string, unknown>
-  refuseUnknownFields(view, values, pointer, faults)
+  const given = body as Record<string, unknown>
+  refuseUnknownFields(view, given, pointer, faults)
   const { createSchema, patchSchema } = view.resource
-  const result = (kind === 'patch' ? patchSchema : createSchema).safeParse(values)
-  if (!result.success) addIssues(result.error.issues, values, pointer, faults)
+  const result = (kind === 'patch' ? patchSchema : createSchema).safeParse(given)
+  if (!result.success) {
+    addIssues(result.error.issues, given, pointer, faults)
+    return []
+  }
+  // What a schema makes of a value is what is stored: one may trim it, or give it another case.
+  const values = result.data
   const fields = [...view.fields.values()].filter((field) => field.writable)
   if (kind === 'patch') {
     return fields
-      .filter((field) => Object.hasOwn(values, field.name))
+      .filter((field) => Object.hasOwn(given, field.name))
       .map((field) => [field, stored(field, values[field.name])])
   }
   return fields.map((field) => {
-    const given = Object.hasOwn(values, field.name) ? values[field.name] : undefined
-    return [field, given === undefined ? (field.fallback ?? null) : stored(field, given)]
+    const value = values[field.name]
+    return [field, value === undefined ? (field.fallback ?? null) : stored(field, value)]
   })
 }
 

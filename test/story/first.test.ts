@@ -45,3 +45,26 @@ describe('a record, from its creation to its end', () => {
     expect([other.status, other.body.type]).toEqual([422, '/problems/idempotency-key-reused'])
   })
 })
+
+describe('what a write takes', () => {
+  let server: TestServer
+  beforeAll(async () => {
+    server = await testServer()
+  })
+  afterAll(() => server.stop())
+
+  test('a create takes no condition, since there is no record to compare', async () => {
+    const body = { handle: 'ada', name: 'Ada' }
+    for (const headers of [{ 'If-Match': '"1"' }, { 'If-Match': '*' }, { 'If-None-Match': '*' }]) {
+      const refused = await server.call('POST', '/users', { body, headers: headers as Record<string, string> })
+      expect([refused.status, refused.body.type]).toEqual([400, '/problems/invalid-header'])
+    }
+    expect((await server.call('GET', '/users?count=exact')).body.count).toBe(0)
+  })
+
+  test('a value is stored as its schema makes it', async () => {
+    const body = { handle: 'grace', name: 'Grace', homepage: '  https://example.com/grace  ' }
+    const made = await server.call('POST', '/users', { body })
+    expect([made.status, made.body.homepage]).toEqual([201, 'https://example.com/grace'])
+  })
+})
