@@ -16,6 +16,9 @@ export interface Wire {
   answer(to?: { readonly method: string }): Promise<WireAnswer | null>
   /** Every byte that has come and has not been taken by `answer`. */
   readonly rest: string
+  /** Stops reading, so that the server's answers pile up; and goes on. */
+  pause(): void
+  resume(): void
   /** The connection has been closed, by either side. */
   readonly closed: Promise<void>
   /** Cuts the connection without a word. */
@@ -81,6 +84,8 @@ function wireOver(socket: Socket): Wire {
     get rest() {
       return received
     },
+    pause: () => void socket.pause(),
+    resume: () => void socket.resume(),
     closed,
     destroy: () => void socket.destroy(),
   }
