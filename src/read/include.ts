@@ -2,7 +2,7 @@ import type { Field } from '../schema/field.ts'
 import { limits } from '../schema/limits.ts'
 import type { Relation } from '../schema/model.ts'
 import type { ResourceView } from '../version/view.ts'
-import { type Faults, parseFields, parseSort, refuseUnknown, type SortKey } from './names.ts'
+import { type Faults, parseFields, parseSort, refuseUnknown, type SortKey, withId } from './names.ts'
 
 /** One related resource that comes with each record. */
 export interface Include {
@@ -11,6 +11,7 @@ export interface Include {
   readonly view: ResourceView
   /** Records of a to-many relation at most. */
   readonly limit: number
+  /** The order of a to-many relation, the id as its last key. */
   readonly sort: readonly SortKey[]
   readonly fields: readonly Field[] | null
   readonly includes: readonly Include[]
@@ -44,7 +45,12 @@ export function parseIncludes(view: ResourceView, text: string | undefined, rows
     const message = `A page of ${rows} with these includes may hold ${rows * rowsPerRecord} records; at most ${limits.pageIncludedRowsMax} are allowed. Lower a limit.`
     faults.add('filter-too-complex', 'include', 'too-many-rows', message)
   }
-  return roots
+  return roots.map(ordered)
+}
+
+/** Gives every include its whole order, so that its records are always the same ones. */
+function ordered(include: Building): Include {
+  return { ...include, sort: withId(include.sort), includes: include.includes.map(ordered) }
 }
 
 function addPath(view: ResourceView, path: string, roots: Building[], faults: Faults) {

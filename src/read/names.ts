@@ -78,3 +78,9 @@ export function parseFields(
   }
   return [...fields]
 }
+
+/** Ends the sort with the id, in the direction of the key before it, so that no two records are in one place. */
+export function withId(sort: readonly SortKey[]): SortKey[] {
+  if (sort.some((key) => key.field === 'id')) return sort.slice(0, sort.findIndex((key) => key.field === 'id') + 1)
+  return [...sort, { field: 'id', descending: sort.at(-1)?.descending ?? false }]
+}

@@ -5,7 +5,7 @@ import { andThen, type Soon } from '../soon.ts'
 import type { Reader, Row } from '../store/reader.ts'
 import { type CursorSigner, sealCursor } from './cursor.ts'
 import type { Include } from './include.ts'
-import type { ListPlan, RecordPlan } from './plan.ts'
+import type { ListPlan, ReadPlan, RecordPlan } from './plan.ts'
 import { compileRead } from './sql.ts'
 
 /** A page of records as the JSON text of each, at one position of the log. */
@@ -32,8 +32,9 @@ export function readRecord(plan: RecordPlan, reader: Reader): Soon<Found> {
   return andThen(reader.rows(compiled.sql, compiled.bind(plan)), ([row]) => {
     assert(row, 'a record read always has one row')
     const text = row[0] as string | null
+    refuseScan(plan, Number(row[4] ?? 0), Number(row[2] ?? 0))
     return {
-      record: text === null || plan.includes.length === 0 ? text : withIncludes(text, row, 4, plan.includes),
+      record: text === null || plan.includes.length === 0 ? text : withIncludes(text, row, 5, plan.includes),
       version: row[1] as number,
       seq: (row[2] ?? 0) as Seq,
       head: row[3] as number | null,
@@ -49,8 +50,8 @@ export function readPage(plan: ListPlan, reader: Reader, cursors: CursorSigner):
 function pageOf(plan: ListPlan, result: readonly Row[], cursors: CursorSigner): Page {
   const facts = result.at(-1)
   assert(facts, 'a page always has its facts')
-  const [seq, head, rows, count] = facts
-  refuseScan(plan, Number(rows ?? 0), Number(seq ?? 0))
+  const [seq, head, cost, count] = facts
+  refuseScan(plan, Number(cost ?? 0), Number(seq ?? 0))
   const found = result.slice(0, -1)
   const more = found.length > plan.limit
   const page = more ? found.slice(0, plan.limit) : found
@@ -70,12 +71,11 @@ function pageOf(plan: ListPlan, result: readonly Row[], cursors: CursorSigner): 
 }
 
 /** Work is capped by the records that a statement may look at, so that the same query is always answered the same. */
-function refuseScan(plan: ListPlan, rows: number, seq: number) {
-  const filteredCount = plan.count && (plan.filters.length > 0 || plan.visible.kind !== 'always')
-  if ((plan.served && !filteredCount) || rows <= limits.scanRowsMax) return
-  const names = [...plan.filters.map((filter) => filter.field.name), ...plan.order.map((key) => key.field)]
+function refuseScan(plan: ReadPlan, cost: number, seq: number) {
+  if (cost <= limits.scanRowsMax) return
+  const because = plan.scans.map((scan) => scan.because).join(' nor ')
   throw new Problem('filter-too-complex', {
-    detail: `No index serves this combination of ${[...new Set(names)].join(', ')}${plan.count ? ' with count=exact' : ''}, and ${rows} records are more than the ${limits.scanRowsMax} that a query may scan. Filter by equality on an indexed field and sort by the index's next field.`,
+    detail: `No index serves ${because}, and it may look at ${cost} records, more than the ${limits.scanRowsMax} that a query may. Filter by equality on an indexed field and sort by the index's next field, or ask for fewer records.`,
     seq,
   })
 }

@@ -4,8 +4,9 @@ import type { Value } from '../value.ts'
 import type { ResourceView } from '../version/view.ts'
 import { type CursorSigner, openCursor } from './cursor.ts'
 import { type Include, includedResources } from './include.ts'
-import type { SortKey } from './names.ts'
+import { type SortKey, withId } from './names.ts'
 import type { Filter, Query, Selection } from './query.ts'
+import { includeScans, isServed, type Scan } from './scan.ts'
 
 /**
  * A read as plain data: everything that decides its SQL is in `view` and `shape`, everything else is bound. Plans of one
@@ -29,6 +30,7 @@ export interface ListPlan extends Selection {
   readonly served: boolean
   /** The resources whose changes change the answer. */
   readonly involved: readonly string[]
+  readonly scans: readonly Scan[]
   /** The query without its place in the list: what a cursor is bound to. */
   readonly identity: string
 }
@@ -41,6 +43,8 @@ export interface RecordPlan extends Selection {
   readonly visible: Predicate
   readonly id: string
   readonly involved: readonly string[]
+  /** What no index bounds. */
+  readonly scans: readonly Scan[]
 }
 
 export type ReadPlan = ListPlan | RecordPlan
@@ -53,6 +57,7 @@ export function planList(query: Query, caller: Caller, cursors: CursorSigner): L
   const backwards = query.cursor?.direction === 'before'
   const start = query.cursor ? openCursor(query.cursor.text, { cursors, identity, caller, keys: sort.length }) : null
   const order = backwards ? sort.map((key) => ({ ...key, descending: !key.descending })) : sort
+  const served = isServed(view, visible, filters, sort)
   const selection = selectionShape(fields, includes)
   const filterShape = filters.map((filter) => `${filter.field.name} ${filter.operator}`).join()
   const shape = `list ${callerShape(caller)} ${filterShape} ${orderShape(order)} ${start ? 'start' : ''} ${count ? 'count' : ''} ${selection}`
@@ -68,7 +73,8 @@ export function planList(query: Query, caller: Caller, cursors: CursorSigner): L
     start,
     limit: query.limit,
     count,
-    served: isServed(view, visible, filters, sort),
+    served,
+    scans: [...listScans(query, visible, sort, served), ...includeScans(includes, view, query.limit, true)],
     involved: [...new Set([view.resource.name, ...includedResources(includes)])],
     identity,
     fields,
@@ -86,15 +92,19 @@ export function planRecord(view: ResourceView, id: string, selection: Selection,
     visible: resolve(view.resource.access.read, caller),
     id,
     involved: includes.length === 0 ? [] : [...new Set([view.resource.name, ...includedResources(includes)])],
+    scans: includeScans(includes, view, 1, true),
     fields,
     includes,
   }
 }
 
-/** Ends the sort with the id, in the direction of the key before it, so that no two records are in one place. */
-function withId(sort: readonly SortKey[]): SortKey[] {
-  if (sort.some((key) => key.field === 'id')) return sort.slice(0, sort.findIndex((key) => key.field === 'id') + 1)
-  return [...sort, { field: 'id', descending: sort.at(-1)?.descending ?? false }]
+/** What the list itself scans: where no index has its order, and where a count looks at every record that matches. */
+function listScans(query: Query, visible: Predicate, sort: readonly SortKey[], served: boolean): Scan[] {
+  const countsMatches = query.count && (query.filters.length > 0 || visible.kind !== 'always')
+  if (served && !countsMatches) return []
+  const names = new Set([...query.filters.map((filter) => filter.field.name), ...sort.map((key) => key.field)])
+  const because = `this combination of ${[...names].join(', ')}${query.count ? ' with count=exact' : ''}`
+  return [{ resource: query.view.resource.name, times: 1, because }]
 }
 
 function queryIdentity(query: Query, sort: readonly SortKey[]): string {
@@ -115,33 +125,4 @@ function selectionShape(fields: readonly Field[] | null, includes: readonly Incl
       `${include.name}:${include.limit}:${orderShape(include.sort)}{${selectionShape(include.fields, include.includes)}}`,
   )
   return `${names}{${inner.join(';')}}`
-}
-
-/**
- * Whether some index holds the query whole: its first columns are those compared for equality, then come the sort's
- * keys, and a range is on the first of them. Rules of access that are one equality count as one.
- */
-function isServed(
-  view: ResourceView,
-  visible: Predicate,
-  filters: readonly Filter[],
-  sort: readonly SortKey[],
-): boolean {
-  const equal = new Set(filters.filter((filter) => filter.operator === 'eq').map((filter) => filter.field.name))
-  if (visible.kind === 'equals' || visible.kind === 'subject') equal.add(visible.field)
-  const others = filters.filter((filter) => filter.operator !== 'eq')
-  const [firstKey] = sort
-  const ranges = ['gt', 'gte', 'lt', 'lte', 'prefix']
-  if (others.some((filter) => !ranges.includes(filter.operator) || filter.field.name !== firstKey?.field)) return false
-  const turned = new Set(sort.map((key) => key.descending)).size > 1
-  if (turned) return false
-  if (equal.has('id')) return true
-  return view.resource.indexes.some(({ columns, unique }) => {
-    if (unique && columns.every((column) => equal.has(column))) return true
-    const head = columns.slice(0, equal.size)
-    // Records that a unique index does not tell apart are one record: its order is whole without the id.
-    const tail = unique ? [...columns.slice(equal.size), 'id'] : columns.slice(equal.size)
-    const isHeadEqual = head.length === equal.size && head.every((column) => equal.has(column))
-    return isHeadEqual && sort.every((key, i) => tail[i] === key.field)
-  })
 }

@@ -6,6 +6,7 @@ import type { Include } from './include.ts'
 import type { SortKey } from './names.ts'
 import type { ListPlan, ReadPlan, RecordPlan } from './plan.ts'
 import type { Filter } from './query.ts'
+import type { Scan } from './scan.ts'
 
 /** The one place where reads become SQL. The text depends on the plan's shape alone; `bind` takes the plan's values. */
 const compiled = new ShapeCache<Text<ReadPlan>>()
@@ -44,15 +45,17 @@ function compileRecord(plan: RecordPlan): Text<ReadPlan> {
   const id = p.add((bound) => (bound.kind === 'record' ? bound.id : null))
   const record = jsonObjectSql(plan.fields ?? [...resource.fields.values()], 't')
   const includes = plan.includes.map((include) => includeSql(include, 't', 1, p))
-  const columns = [record, 't.version', positionSql, headSql(plan.involved, p), ...includes]
-  const nothing = ['null', 'null', positionSql, 'null', ...includes.map(() => 'null')]
-  const sql = `select ${columns.join(', ')} from ${quoted(resource.name)} t where t.tenant = ${p.tenant} and t.id = ${id} and ${p.visible(resource.access.read, 't')} union all select ${nothing.join(', ')} limit 1`
+  const cost = costSql(plan.scans, p)
+  const columns = [record, 't.version', positionSql, headSql(plan.involved, p), cost ?? 'null', ...includes]
+  const nothing = ['null', 'null', positionSql, 'null', cost ?? 'null', ...includes.map(() => 'null')]
+  const affordable = cost === null ? '' : ` and ${cost} <= ${limits.scanRowsMax}`
+  const sql = `select ${columns.join(', ')} from ${quoted(resource.name)} t where t.tenant = ${p.tenant} and t.id = ${id} and ${p.visible(resource.access.read, 't')}${affordable} union all select ${nothing.join(', ')} limit 1`
   return p.text(sql)
 }
 
 /**
  * The rows of the page and then one row of facts about it: the position, the head of the involved resources, the
- * records that the tenant has of this one, and the count. A page always has its facts, also when it is empty.
+ * records that it may scan, and the count. A page always has its facts, also when it is empty.
  */
 function compileList(plan: ListPlan): Text<ReadPlan> {
   const p = new ReadParameters(plan)
@@ -72,10 +75,11 @@ function compileList(plan: ListPlan): Text<ReadPlan> {
       ),
     ),
   ]
-  const affordable = `coalesce(${rows}, 0) <= ${limits.scanRowsMax}`
+  const cost = costSql(plan.scans, p)
+  const affordable = cost === null ? [] : [`${cost} <= ${limits.scanRowsMax}`]
   const place = plan.start ? [keysetSql(plan.order, p)] : []
   const limit = p.add((bound) => (bound.kind === 'list' ? bound.limit + 1 : null))
-  const where = [...(plan.served ? [] : [affordable]), ...matching, ...place].join(' and ')
+  const where = [...affordable, ...matching, ...place].join(' and ')
   const columns = pad([record, ...keys, ...includes], 4)
   // The rows are found first, by index alone, and their wide columns read outside, so that none is copied on the way.
   const found = `select t.rowid as place from ${table} t where ${where} order by ${orderSql(plan.order, 't')} limit ${limit}`
@@ -85,13 +89,23 @@ function compileList(plan: ListPlan): Text<ReadPlan> {
     ? 'null'
     : unfiltered
       ? rows
-      : `(select count(*) from ${table} t where ${[affordable, ...matching].join(' and ')})`
-  const facts = pad([positionSql, headSql(plan.involved, p), rows, count], columns.length)
+      : `(select count(*) from ${table} t where ${[...affordable, ...matching].join(' and ')})`
+  const facts = pad([positionSql, headSql(plan.involved, p), cost ?? 'null', count], columns.length)
   return p.text(`${page} union all select ${facts.join(', ')}`)
 }
 
 function pad(columns: readonly string[], length: number): string[] {
   return [...columns, ...Array.from({ length: Math.max(0, length - columns.length) }, () => 'null')]
+}
+
+/** The records that the scans may look at, by how many the tenant has; null where there is no scan. */
+function costSql(scans: readonly Scan[], p: ReadParameters): string | null {
+  if (scans.length === 0) return null
+  const costs = scans.map(({ resource }, i) => {
+    const times = p.add((bound) => bound.scans[i]?.times ?? 0)
+    return `coalesce((select rows from heads where tenant = ${p.tenant} and resource = '${resource}'), 0) * ${times}`
+  })
+  return `(${costs.join(' + ')})`
 }
 
 function headSql(involved: readonly string[], p: ReadParameters): string {
@@ -157,13 +171,13 @@ function includeSql(include: Include, parent: string, depth: number, p: ReadPara
   if (relation.kind === 'belongsTo') {
     return `(select ${record} from ${target} ${alias} where ${alias}.tenant = ${p.tenant} and ${alias}.id = ${parent}.${quoted(relation.column)} and ${visible})`
   }
-  const order = orderSql(
-    include.sort.some((key) => key.field === 'id')
-      ? include.sort
-      : [...include.sort, { field: 'id', descending: false }],
-    alias,
-  )
   const join = `j${depth}`
+  // In the order of the ids, pairs are taken as the index of the joining resource has them.
+  const [first] = include.sort
+  const order =
+    relation.kind === 'manyToMany' && first?.field === 'id'
+      ? orderSql([{ ...first, field: relation.far }], join)
+      : orderSql(include.sort, alias)
   // A pair that the caller may not read joins nothing for it.
   const from =
     relation.kind === 'hasMany'

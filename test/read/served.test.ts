@@ -191,3 +191,58 @@ describe('a tenant with more records than a query may scan', () => {
     expect((await server.call('GET', `/posts?${search}`, { key: user })).status).toBe(422)
   })
 })
+
+describe('an include, where the tenant has more records than a query may scan', () => {
+  let server: TestServer
+  const id = '0190ffff-0000-7000-8000-000000000000'
+  const rows = (count: number) => {
+    const database = new Database(server.databaseFile)
+    database.run('update heads set rows = ?', [count])
+    database.close()
+  }
+  beforeAll(async () => {
+    server = await testServer()
+    const commands = [
+      { do: 'replace', resource: 'users', id, body: { handle: 'ada', name: 'Ada' } },
+      { do: 'replace', resource: 'posts', id, body: { authorId: id, slug: 'a', title: 'A', status: 'published' } },
+      { do: 'replace', resource: 'tags', id, body: { name: 'a' } },
+      { do: 'replace', resource: 'postTags', id, body: { postId: id, tagId: id } },
+    ]
+    expect((await server.call('POST', '/batch', { body: { commands } })).status).toBe(200)
+    rows(limits.scanRowsMax + 1)
+  })
+  afterAll(() => server.stop())
+
+  const served = [
+    'users?include=posts(sort:-id)',
+    'posts?include=comments,tags(sort:-id)',
+    `posts/${id}?include=tags,author.posts`,
+  ]
+  test.each(served)('is answered what an index serves: %s', async (path) => {
+    expect((await server.call('GET', `/${path}`)).status).toBe(200)
+  })
+
+  const scanning = [
+    'users?include=posts(sort:-commentCount,limit:3)',
+    `users/${id}?include=posts(sort:createdAt)`,
+    'posts?include=tags(sort:name)',
+    'tags?include=posts',
+    'comments?include=post.author,post.tags(sort:-postCount)',
+  ]
+  test.each(scanning)('is refused what would have to be scanned: %s', async (path) => {
+    rows(limits.scanRowsMax + 1)
+    const refused = await server.call('GET', `/${path}`)
+    expect([refused.status, refused.body.type]).toEqual([422, '/problems/filter-too-complex'])
+    rows(1)
+    expect((await server.call('GET', `/${path}`)).status).toBe(200)
+  })
+
+  test('counts each time where the same record may stand under many', async () => {
+    rows(limits.scanRowsMax / 50)
+    const [nested, fewer] = ['limit=100', 'limit=50'].map(
+      (limit) => `/posts?${limit}&include=author.posts(sort:createdAt,limit:1)`,
+    )
+    expect((await server.call('GET', nested!)).status).toBe(422)
+    expect((await server.call('GET', fewer!)).status).toBe(200)
+  })
+})

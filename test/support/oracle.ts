@@ -105,7 +105,7 @@ export class Oracle {
             .filter((pair) => pair[relation.near] === item.id)
             .flatMap((pair) => readable.filter((each) => each.id === pair[relation.far]))
     return many
-      .sort(order(target, [...sort, { field: 'id', descending: false }]))
+      .sort(order(target, [...sort, { field: 'id', descending: sort.at(-1)?.descending ?? false }]))
       .slice(0, limit ?? includeRowsDefault)
       .map((each) => this.show(target, each, include, caller))
   }
