@@ -84,7 +84,7 @@ const entityTag = /^(W\/)?"([!#-~]*)"$/
 /** The condition of a write (RFC 9110 section 13.1). A tag that is not of ours matches no version. */
 export function parseCondition(ifMatch: string | null, ifNoneMatch: string | null, kind: CommandKind): Condition {
   if (kind === 'create' && ifMatch !== null)
-    throw invalidHeader('If-Match', 'means nothing on a POST, which makes a new record.')
+    throw invalidHeader('If-Match', 'means nothing on a POST; the commands of a batch take ifVersion.')
   if (ifMatch !== null && ifNoneMatch !== null) throw invalidHeader('If-None-Match', 'cannot stand beside If-Match.')
   if (ifNoneMatch !== null) {
     if (ifNoneMatch !== '*' || kind !== 'replace')

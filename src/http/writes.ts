@@ -38,10 +38,12 @@ export function writeHandler(service: Service, name: string, alias: string | nul
 }
 
 export function batchHandler(service: Service, alias: string | null) {
-  return handler(service, alias, jsonType, (_, view, bytes) => ({
-    commands: parseBatch(view, parseJson(bytes ?? new Uint8Array()), service.newId),
-    single: false,
-  }))
+  return handler(service, alias, jsonType, (c, view, bytes) => {
+    const { headers } = c.req.raw
+    // A batch has a condition per command, ifVersion; as a whole it is like a create.
+    parseCondition(headers.get('if-match'), headers.get('if-none-match'), 'create')
+    return { commands: parseBatch(view, parseJson(bytes ?? new Uint8Array()), service.newId), single: false }
+  })
 }
 
 type Parse = (c: Context, view: View, bytes: Uint8Array | null) => { commands: readonly Command[]; single: boolean }

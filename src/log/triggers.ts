@@ -7,6 +7,7 @@
  * They hold with `PRAGMA recursive_triggers` off and on. Off, SQLite runs no trigger for a row that REPLACE removes:
  * replacing a record by its key is refused then, since its end would be missing from the log. A REPLACE that removes
  * another record, through a unique index, cannot be seen: write `ON CONFLICT ... DO UPDATE`, or switch the pragma on.
+ * Raw SQL that changes a version and nothing else is not a change of the record, and is not logged.
  */
 export interface TriggerSource {
   readonly table: string
