@@ -43,6 +43,7 @@ export interface WriteRequest {
 }
 
 type Input = Command['input']
+type Values = Readonly<Record<string, unknown>>
 
 export function parseId(text: unknown): string {
   if (typeof text === 'string' && uuidv7.test(text)) return text
@@ -83,7 +84,7 @@ export function parseInput(
     faults.add('invalid-value', pointer, 'invalid-type', `The body must be an object with the fields of ${view.name}.`)
     return []
   }
-  const given = body as Record<string, unknown>
+  const given = body as Values
   refuseUnknownFields(view, given, pointer, faults)
   const { createSchema, patchSchema } = view.resource
   const result = (kind === 'patch' ? patchSchema : createSchema).safeParse(given)
@@ -94,6 +95,7 @@ export function parseInput(
   // What a schema makes of a value is what is stored: one may trim it, or give it another case.
   const values = result.data
   const fields = [...view.fields.values()].filter((field) => field.writable)
+  refuseLostProto(fields, given, values, pointer, faults)
   if (kind === 'patch') {
     return fields
       .filter((field) => Object.hasOwn(given, field.name))
@@ -103,6 +105,21 @@ export function parseInput(
     const value = values[field.name]
     return [field, value === undefined ? (field.fallback ?? null) : stored(field, value)]
   })
+}
+
+/** Schemas of records drop a member `__proto__` without a word; a document that would lose one is refused instead. */
+function refuseLostProto(fields: readonly Field[], given: Values, made: Values, pointer: string, faults: BodyFaults) {
+  for (const { kind, name } of fields) {
+    if (kind !== 'json' || protosIn(given[name]) === protosIn(made[name])) continue
+    const message = `"${name}": a member "__proto__" has no place in this document.`
+    faults.add('invalid-value', `${pointer}/${name}`, 'reserved-name', message)
+  }
+}
+
+function protosIn(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0
+  const inside = Object.values(value).reduce((sum: number, each) => sum + protosIn(each), 0)
+  return inside + (Object.hasOwn(value, '__proto__') ? 1 : 0)
 }
 
 /** A JSON null is no value for a JSON column either: it clears the column, as it does every other. */

@@ -106,16 +106,30 @@ describe('row 28: names that every object has are unknown names', () => {
   })
 
   test('a document keeps such members as data, and nothing else takes them up', async () => {
-    const meta = '{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}},"toString":"x"}'
+    const meta = '{"constructor":{"prototype":{"polluted":1}},"toString":"x","hasOwnProperty":null,"then":{"length":0}}'
     const body = `{"authorId":"${user}","slug":"kept","title":"T","status":"published","meta":${meta}}`
     const made = await server.call('POST', '/posts', { body })
     expect(made.status).toBe(201)
     const read = await server.call('GET', `/posts/${made.body.id}?fields=meta`)
     expect(read.text).toBe(`{"meta":${meta}}`)
-    const patch = '{"meta":{"__proto__":{"more":2},"constructor":null}}'
+    const patch = '{"meta":{"toString":{"more":2},"constructor":null,"then":null}}'
     expect((await server.call('PATCH', `/posts/${made.body.id}`, { body: patch })).status).toBe(200)
     const merged = await server.call('GET', `/posts/${made.body.id}?fields=meta`)
-    expect(merged.text).toBe('{"meta":{"__proto__":{"polluted":1,"more":2},"toString":"x"}}')
+    expect(merged.text).toBe('{"meta":{"toString":{"more":2},"hasOwnProperty":null}}')
+  })
+
+  test('__proto__ in a document is kept, or refused by name where its schema would drop it', async () => {
+    const bodyWith = (slug: string, meta: string) =>
+      `{"authorId":"${user}","slug":"${slug}","title":"T","meta":${meta}}`
+    const deep = '{"a":[{"__proto__":{"polluted":1}}]}'
+    const kept = await server.call('POST', '/posts', { body: bodyWith('deep', deep) })
+    expect((await server.call('GET', `/posts/${kept.body.id}?fields=meta`)).text).toBe(`{"meta":${deep}}`)
+    const lost = bodyWith('lost', '{"__proto__":{"polluted":1}}')
+    const refused = await server.call('POST', '/posts', { body: lost })
+    const fault = { pointer: '/meta', code: 'reserved-name' }
+    expect([refused.status, refused.body.errors]).toEqual([422, [expect.objectContaining(fault)]])
+    const commands = `{"commands":[{"do":"create","resource":"posts","body":${lost}}]}`
+    expect((await server.call('POST', '/batch', { body: commands })).status).toBe(422)
   })
 
   test('10,000 random requests made of such names pollute nothing and are never answered 500', async () => {
