@@ -171,8 +171,7 @@ export function keptResponse(service: Service, request: Request): Response | nul
     const response = present(kept, headers.get('if-none-match'), null)
     service.metrics.record('GET', kept.route, response.status, service.elapsed() - start)
     return response
-  } catch (error) {
-    if (error instanceof Problem) return null
-    throw error
+  } catch {
+    return null
   }
 }

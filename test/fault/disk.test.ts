@@ -193,6 +193,22 @@ describe.skipIf(noInjection !== null)(`row 3: a failing disk${noInjection ? ` (s
     expect(storedNames(folder.databaseFile).filter((name) => name === 'unsynced').length).toBe(1)
   })
 
+  test('a disk that cannot be read is a fault of ours with an id, told as a problem; then reads and writes go on', async () => {
+    const made = await write('read-me')
+    const path = `/comments/${made.body.id}`
+    const injection = await inject(server.pid, 'pread64:error=EIO')
+    const failed = await call(server.url, 'GET', path, { key: folder.key })
+    const again = await call(server.url, 'GET', path, { key: folder.key })
+    await injection.stop()
+    for (const answer of [failed, again]) {
+      expect([answer.status, answer.body.type]).toEqual([500, '/problems/internal-error'])
+      expect(answer.headers.get('content-type')).toBe('application/problem+json')
+      await until(() => server.complaints().includes(answer.headers.get('x-request-id') ?? 'an id'))
+    }
+    expect((await call(server.url, 'GET', path, { key: folder.key })).status).toBe(200)
+    expect((await write('read-me-after')).status).toBe(201)
+  })
+
   test('50 writers through a disk that fails now and then: lost 0, twice 0, ghost 0', async () => {
     const wishes = new Wishes(folder.key)
     for (const fault of [

@@ -4,7 +4,7 @@ export interface Injection {
   stop(): Promise<void>
 }
 
-const traced = 'pwrite64,fsync,fdatasync'
+const traced = 'pread64,pwrite64,fsync,fdatasync'
 
 /** `what` as strace writes it, such as `fsync:error=EIO:when=1`. Counts begin anew with each injection. */
 export async function inject(pid: number, what: string): Promise<Injection> {
