@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
-import { type Answer, type TestServer, testServer } from '../support/server.ts'
+import { dataFolder } from '../support/folder.ts'
+import { spawnServer } from '../support/process.ts'
+import { type Answer, call, type TestServer, testServer } from '../support/server.ts'
 import { exchange, head, openWire } from '../support/socket.ts'
 
 let server: TestServer
@@ -45,6 +47,20 @@ describe('row 14: the same request with the same key, 50 at once', () => {
   })
 
   const create = (handle: string) => ({ do: 'create', resource: 'users', body: { handle, name: 'Batched' } })
+
+  test('over three servers on one database it is done once, and each of them reads it at once', async () => {
+    const folder = await dataFolder()
+    const servers = await Promise.all([1, 2, 3].map(() => spawnServer({ dataDir: folder.path })))
+    const at = (i: number) => servers[i % servers.length]?.url ?? ''
+    const options = { key: folder.key, body: some, headers: keyed('three') }
+    const answers = await Promise.all(Array.from({ length: 50 }, (_, i) => call(at(i), 'POST', '/users', options)))
+    expect(new Set(answers.map((answer) => `${answer.status} ${answer.text}`)).size).toBe(1)
+    expect(answers.filter((answer) => !isReplay(answer)).length).toBe(1)
+    for (let i = 0; i < 3; i++)
+      expect((await call(at(i), 'GET', `/users/${answers[0]?.body.id}`)).text).toBe(answers[0]?.text ?? '')
+    expect(await Promise.all(servers.map((each) => each.end('SIGTERM')))).toEqual([0, 0, 0])
+    folder.remove()
+  })
 
   test('a refused request claims nothing: the key is free for a request that is right', async () => {
     const wrong = await server.call('POST', '/posts', {
