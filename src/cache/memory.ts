@@ -11,6 +11,7 @@ export class MemoryCache<T> {
   private young = new Map<string, Entry<T>>()
   private old = new Map<string, Entry<T>>()
   private youngBytes = 0
+  private setOnce = new Set<string>()
   private readonly bytesMax: number
   private generation = -1
 
@@ -27,9 +28,15 @@ export class MemoryCache<T> {
     return old?.value
   }
 
-  /** Keeps a value read at `generation`; one of another generation is late and is dropped. */
+  /**
+   * Keeps a value read at `generation`, from the second time that it is set: most of what is asked for once is never
+   * asked for again. One of another generation is late and is dropped.
+   */
   set(key: string, value: T, bytes: number, generation: number) {
-    if (generation === this.generation && bytes <= this.bytesMax / 2) this.keep(key, { value, bytes })
+    if (generation !== this.generation || bytes > this.bytesMax / 2) return
+    if (this.setOnce.has(key)) return this.keep(key, { value, bytes })
+    if (this.setOnce.size >= setOnceMax) this.setOnce = new Set()
+    this.setOnce.add(key)
   }
 
   private keep(key: string, entry: Entry<T>) {
@@ -45,10 +52,14 @@ export class MemoryCache<T> {
   private empty(generation: number) {
     if (this.young.size > 0) this.young = new Map()
     if (this.old.size > 0) this.old = new Map()
+    if (this.setOnce.size > 0) this.setOnce = new Set()
     this.youngBytes = 0
     this.generation = generation
   }
 }
+
+/** Keys remembered as set once; at more they are all forgotten. */
+const setOnceMax = 10_000
 
 interface Entry<T> {
   readonly value: T

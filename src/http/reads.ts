@@ -97,7 +97,8 @@ function readHandler(service: Service, name: string, alias: string | null, route
       const begun = service.elapsed()
       return andThen(produce(request, service), (read) => {
         const answer = answerOf(service, route, request, read)
-        keep(service, keyOf(caller, c.req.raw), answer, generation)
+        const key = keyOf(caller, c.req.raw)
+        service.answers.set(key, answer, 2 * (key.length + read.body.length) + entryBytes, generation)
         requirePosition(consistency, answer.position)
         const timing = serverTiming([
           ['begin', begun - start],
@@ -109,45 +110,44 @@ function readHandler(service: Service, name: string, alias: string | null, route
   }
 }
 
+/** Bytes of an answer that is kept beside its key and body: its headers and the objects around them, rounded up. */
+const entryBytes = 1_500
+
 function answerOf(service: Service, route: string, { caller, view }: ReadRequest, read: Read): ReadAnswer {
   const position = { epoch: service.epoch, seq: read.seq }
-  const unchangedHeaders = {
+  const headers: Record<string, string> = {
+    ...jsonHeaders,
     ETag: read.tag,
     'API-Version': view.version,
     'Consistency-Token': service.sealer.seal(position),
     'Cache-Control': caller.kind === 'anonymous' ? publicCaching : privateCaching,
     Vary: readVary,
-    ...(read.links !== null && { Link: read.links }),
+    'Server-Timing': 'kept',
   }
-  const headers = { ...jsonHeaders, ...unchangedHeaders }
-  return { route, body: read.body, tag: read.tag, position, headers, unchangedHeaders }
+  if (read.links !== null) headers.Link = read.links
+  return { route, body: read.body, tag: read.tag, position, headers }
 }
 
+/** The answer to one request; `timing` is null where it was kept. */
 function present(answer: ReadAnswer, ifNoneMatch: string | null, timing: string | null): Response {
-  const isUnchanged = matchesTag(ifNoneMatch, answer.tag)
-  const headers = isUnchanged ? answer.unchangedHeaders : answer.headers
-  const timed = timing === null ? headers : { ...headers, 'Server-Timing': timing }
-  return isUnchanged
-    ? new Response(null, { status: 304, headers: timed })
-    : new Response(answer.body, { headers: timed })
+  if (matchesTag(ifNoneMatch, answer.tag)) {
+    answer.unchangedHeaders ??= withoutBodyHeaders(answer.headers)
+    return new Response(null, { status: 304, headers: timed(answer.unchangedHeaders, timing) })
+  }
+  return new Response(answer.body, { headers: timed(answer.headers, timing) })
+}
+
+function timed(headers: Readonly<Record<string, string>>, timing: string | null): Record<string, string> {
+  return timing === null ? headers : { ...headers, 'Server-Timing': timing }
+}
+
+function withoutBodyHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !Object.hasOwn(jsonHeaders, name)))
 }
 
 /** Everything that decides an answer: who may see what, the version asked for, the URL. */
 function keyOf(caller: Caller, { url, headers }: Request): string {
   return `${url} ${headers.get('api-version') ?? ''} ${callerIdentity(caller)}`
-}
-
-/** Bytes of an entry beside its key and body: its headers and the objects around them, rounded up. */
-const entryBytes = 1_500
-
-function keep(service: Service, key: string, answer: ReadAnswer, generation: number) {
-  const timed = { 'Server-Timing': 'kept' }
-  const kept = {
-    ...answer,
-    headers: { ...answer.headers, ...timed },
-    unchangedHeaders: { ...answer.unchangedHeaders, ...timed },
-  }
-  service.answers.set(key, kept, 2 * (key.length + answer.body.length) + entryBytes, generation)
 }
 
 /**

@@ -43,15 +43,15 @@ export interface Service extends AppOptions {
   readonly answers: MemoryCache<ReadAnswer>
 }
 
-/** What a read answers, its headers made once: only Server-Timing differs between one request and the next. */
+/** What a read answers, kept for whoever asks the same until the next commit. */
 export interface ReadAnswer {
   readonly route: string
   readonly body: string
   readonly tag: string
   readonly position: Position
   readonly headers: Readonly<Record<string, string>>
-  /** Without the headers of a body, for an answer that says nothing has changed. */
-  readonly unchangedHeaders: Readonly<Record<string, string>>
+  /** The headers of an answer that says nothing has changed. Made when it is first said. */
+  unchangedHeaders?: Readonly<Record<string, string>>
 }
 
 /** A resource of the view, by its public name. */

@@ -11,6 +11,8 @@ const statementsMax = 1_000
 export function openReader(file: string): Reader {
   const database = new Database(file, { readonly: true })
   database.run('PRAGMA busy_timeout = 5000')
+  // 64 MiB of pages, where SQLite's own default is 2: a page that is not kept is a system call.
+  database.run('PRAGMA cache_size = -65536')
   const prepared = new Map<string, Statement<unknown, Value[]>>()
 
   function prepare(sql: string): Statement<unknown, Value[]> {

@@ -2,6 +2,9 @@ import { Database } from 'bun:sqlite'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
+/** The migrations cannot be applied to the database, which is as it was. */
+export class MigrationError extends Error {}
+
 export interface Migration {
   readonly tag: string
   readonly when: number
@@ -64,7 +67,7 @@ export async function migrateDatabase(database: Database, folder: string, isWant
       if (!applied.has(migration.when) && isWanted(migration)) apply(database, folder, migration)
     }
     const broken = database.query('PRAGMA foreign_key_check').all()
-    if (broken.length > 0) throw new Error(`the migrations would leave ${broken.length} broken foreign keys`)
+    if (broken.length > 0) throw new MigrationError(`the migrations would leave ${broken.length} broken foreign keys`)
     const found = database.query("insert or ignore into meta(name, value) values ('epoch', ?), ('secret', ?)")
     found.run(randomText(8), randomText(43))
   })
@@ -77,7 +80,7 @@ function apply(database: Database, folder: string, { tag, when }: Migration) {
   try {
     for (const statement of sql.split('--> statement-breakpoint')) if (statement.trim() !== '') database.run(statement)
   } catch (error) {
-    throw new Error(`${tag}.sql: ${(error as Error).message}`, { cause: error })
+    throw new MigrationError(`${tag}.sql: ${(error as Error).message}`, { cause: error })
   }
   const hash = new Bun.CryptoHasher('sha256').update(sql).digest('hex')
   database.query('insert into __drizzle_migrations(hash, created_at) values (?, ?)').run(hash, when)
