@@ -3,8 +3,8 @@ import { baseHeaders } from '../http/present.ts'
 import type { TenantId } from '../schema/access.ts'
 import type { Model } from '../schema/model.ts'
 import { runMaintenance } from './maintenance.ts'
-import { CommandError, type Node, openNode, projectRoot } from './node.ts'
-import type { Settings } from './settings.ts'
+import { type Node, openNode, projectRoot } from './node.ts'
+import { type Settings, SettingsError } from './settings.ts'
 
 export interface RunningServer {
   readonly url: string
@@ -35,7 +35,10 @@ export async function startServer(settings: Settings, model: Model): Promise<Run
     onFault: (error, requestId) => console.error(`perigee: request ${requestId} failed:`, error),
   })
 
-  const server = listen(settings, app)
+  const server = await listen(settings, app).catch(async (error: Error) => {
+    await node.close()
+    throw error
+  })
   const maintenance = runMaintenance(node)
   return {
     url: `http://${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${server.port}`,
@@ -53,7 +56,7 @@ export async function startServer(settings: Settings, model: Model): Promise<Run
   }
 }
 
-function listen(settings: Settings, app: App) {
+async function listen(settings: Settings, app: Pick<App, 'fetch'>) {
   try {
     return Bun.serve({
       port: settings.port,
@@ -65,10 +68,19 @@ function listen(settings: Settings, app: App) {
       fetch: app.fetch,
     })
   } catch (error) {
-    throw new CommandError(
-      `PORT=${settings.port} on HOST=${settings.host} cannot be listened on: ${(error as Error).message}. Choose another PORT.`,
+    const { code, message } = error as Error & { code?: string }
+    if (code === 'EADDRINUSE')
+      throw new SettingsError(`PORT=${settings.port} of HOST=${settings.host} is in use: choose another PORT.`)
+    throw new SettingsError(
+      `HOST=${settings.host} with PORT=${settings.port} cannot be listened on: ${message}. Choose an address of this machine and a port that is free to you.`,
     )
   }
+}
+
+/** Throws a SettingsError where HOST and PORT cannot be listened on, before anything is done for it. */
+export async function checkAddress(settings: Settings) {
+  const server = await listen(settings, { fetch: () => new Response(null, { status: 503 }) })
+  await server.stop(true)
 }
 
 /** Scalar's script, from its package: 4 MB, so pressed once, when the page is first asked for. */

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { Problem } from '../problem.ts'
 import { readRecord } from '../read/page.ts'
 import { planRecord } from '../read/plan.ts'
 import type { Caller, TenantId } from '../schema/access.ts'
@@ -9,9 +9,9 @@ import { parseBatch } from '../write/command.ts'
 import { commit } from '../write/commit.ts'
 import { planWrite } from '../write/plan.ts'
 import { CommandError, digest, type Node } from './node.ts'
-import { type Package, readReadme, type Skipped, scanPackages } from './packages.ts'
+import { cut, type Package, readReadme, type Skipped, scanPackages } from './packages.ts'
 
-/** What an import did: read, and records written of each kind; what was there already is not written again. */
+/** What an import did: packages read, and records written of each kind; what was there already is not written again. */
 export interface ImportReport {
   readonly packages: number
   readonly users: number
@@ -27,12 +27,15 @@ interface Wanted {
   readonly resource: 'users' | 'tags' | 'posts' | 'postTags'
   readonly id: string
   readonly body: Record<string, unknown>
+  /** What it is called where it is skipped. */
+  readonly label: string
 }
 
 /**
  * Turns the packages under a node_modules folder into posts, their authors into users, their keywords into tags, for
  * one tenant, through the same write path as every request. Ids follow from the names, and a record is written only
- * where it is not there as wanted: a second import changes nothing, and one that was killed goes on.
+ * where it is not there as wanted: a second import changes nothing, and one that was killed goes on. A record that is
+ * refused is skipped with the reason. Throws a CommandError where the folder has no packages.
  */
 export async function importFolder(
   node: Node,
@@ -40,32 +43,25 @@ export async function importFolder(
   folder: string,
   tell: (done: number, of: number) => void,
 ): Promise<ImportReport> {
-  if (!existsSync(folder)) throw new CommandError(`There is no folder ${folder}.`)
   const { packages, skipped } = scanPackages(folder)
+  if (packages.length === 0)
+    throw new CommandError(`There is no package with a README directly under ${folder}. Name a node_modules folder.`)
   const importer = new Importer(node, tenant)
-  const counts = { users: 0, tags: 0, posts: 0, postTags: 0, unchanged: 0 }
-  const add = (written: readonly Wanted[], wanted: readonly Wanted[]) => {
-    for (const each of written) counts[each.resource]++
-    counts.unchanged += wanted.length - written.length
-  }
   const people = uniqueById(packages.map(userOf))
   const tags = uniqueById(packages.flatMap((each) => each.keywords.map(tagOf)))
-  for (const wanted of chunks([...people, ...tags], limits.batchCommandsMax)) add(await importer.write(wanted), wanted)
+  for (const wanted of chunks([...people, ...tags], limits.batchCommandsMax)) await importer.write(wanted)
   let done = 0
   for (const some of chunks(packages, 16)) {
-    await Promise.all(
-      some.map(async (each) => {
-        const wanted = [postOf(each), ...each.keywords.map((keyword) => pairOf(each, keyword))]
-        add(await importer.write(wanted), wanted)
-      }),
-    )
+    await Promise.all(some.map((each) => importer.writePackage(each)))
     done += some.length
     tell(done, packages.length)
   }
-  return { packages: packages.length, ...counts, skipped }
+  return { packages: packages.length, ...importer.counts, skipped: [...skipped, ...importer.skipped] }
 }
 
 class Importer {
+  readonly counts = { users: 0, tags: 0, posts: 0, postTags: 0, unchanged: 0 }
+  readonly skipped: Skipped[] = []
   private readonly node: Node
   private readonly view: View
   private readonly caller: Caller
@@ -81,11 +77,40 @@ class Importer {
     this.caller = { kind: 'service', tenant: tenant as TenantId, scopes: new Set(['read', 'write']), actor: 'import' }
   }
 
-  /** Writes those records that are not there as wanted, in one batch. Answers which they were. */
-  async write(wanted: readonly Wanted[]): Promise<Wanted[]> {
+  /** Writes a package's post and its tags, in one batch. */
+  async writePackage(from: Package) {
+    let post: Wanted
+    try {
+      post = postOf(from)
+    } catch (error) {
+      this.skipped.push({ what: from.folder, reason: `a README that cannot be read: ${(error as Error).message}` })
+      return
+    }
+    await this.write([post, ...from.keywords.map((keyword) => pairOf(from, keyword))])
+  }
+
+  /** Writes those records that are not there as wanted, in one batch; where it is refused, one by one. */
+  async write(wanted: readonly Wanted[]) {
     const changed: Wanted[] = []
     for (const each of wanted) if (!(await this.isThere(each))) changed.push(each)
-    if (changed.length === 0) return changed
+    this.counts.unchanged += wanted.length - changed.length
+    if (changed.length > 0) await this.commit(changed)
+  }
+
+  private async commit(changed: readonly Wanted[]) {
+    try {
+      await this.commitBatch(changed)
+      for (const { resource } of changed) this.counts[resource]++
+    } catch (error) {
+      const isRefused = error instanceof Problem && error.status < 500
+      if (!isRefused) throw error
+      const [only, ...others] = changed
+      if (only && others.length === 0) this.skipped.push({ what: only.label, reason: error.message })
+      else for (const each of changed) await this.commit([each])
+    }
+  }
+
+  private async commitBatch(changed: readonly Wanted[]) {
     const { node, caller } = this
     const commands = changed.map(({ resource, id, body }) => ({ do: 'replace', resource, id, body }))
     const fingerprint = digest(JSON.stringify(commands))
@@ -100,7 +125,6 @@ class Importer {
     const receipt = await commit(planWrite(request), node.primary)
     // The same batch was written within a day, and what it wrote was changed since: write it again, under no key.
     if (receipt.replayed) await commit(planWrite({ ...request, key: null }), node.primary)
-    return changed
   }
 
   private async isThere({ resource, id, body }: Wanted): Promise<boolean> {
@@ -133,7 +157,7 @@ function userOf(from: Package): Wanted {
   const name = from.author?.name ?? nobody
   const handle = handleOf(name)
   const homepage = from.author?.url ?? null
-  return { resource: 'users', id: idOf('user', handle), body: { handle, name, homepage } }
+  return { resource: 'users', id: idOf('user', handle), body: { handle, name, homepage }, label: `the user ${handle}` }
 }
 
 function handleOf(name: string): string {
@@ -152,24 +176,30 @@ function handleOf(name: string): string {
 }
 
 function tagOf(keyword: string): Wanted {
-  return { resource: 'tags', id: idOf('tag', keyword), body: { name: keyword } }
+  return { resource: 'tags', id: idOf('tag', keyword), body: { name: keyword }, label: `the tag ${keyword}` }
 }
 
 function postOf(from: Package): Wanted {
   const body = readReadme(from.readmeFile, 200_000)
-  const title = (from.description ? `${from.name}: ${from.description}` : from.name).slice(0, 300).toWellFormed()
+  const title = cut(from.description ? `${from.name}: ${from.description}` : from.name, 300)
   const words = body.split(/\s+/).filter((word) => word !== '').length
   const authorId = userOf(from).id
   return {
     resource: 'posts',
     id: idOf('post', from.name),
     body: { authorId, slug: from.name, title, body, status: 'published', words, meta: from.meta },
+    label: from.folder,
   }
 }
 
 function pairOf(from: Package, keyword: string): Wanted {
   const ids = { postId: idOf('post', from.name), tagId: idOf('tag', keyword) }
-  return { resource: 'postTags', id: idOf('postTag', `${from.name} ${keyword}`), body: ids }
+  return {
+    resource: 'postTags',
+    id: idOf('postTag', `${from.name} ${keyword}`),
+    body: ids,
+    label: `${from.folder}, the tag ${keyword}`,
+  }
 }
 
 /** The first of each id: many packages share an author or a keyword, who may write their name in two ways. */

@@ -25,7 +25,8 @@ export interface KeyInfo {
 /** Makes a key of 256 random bits and stores its hash. The key is in the answer and nowhere else. */
 export async function createKey(primary: Primary, key: NewKey): Promise<{ id: string; key: string }> {
   const text = `pgk_${crypto.getRandomValues(new Uint8Array(32)).toBase64({ alphabet: 'base64url', omitPadding: true })}`
-  const id = digest(text).slice(0, 8)
+  // Hexadecimal, because an id that began with a dash would be read as an option of `keys revoke`.
+  const id = new Bun.CryptoHasher('sha256').update(text).digest('hex').slice(0, 12)
   const args = [digest(text), id, key.tenant, key.scopes.join(' '), key.subject, new Date().toISOString()]
   await change(
     primary,
@@ -59,14 +60,18 @@ export async function revokeKey(primary: Primary, id: string): Promise<void> {
   if (!found) throw new CommandError(`There is no key ${id} that could be revoked. "bun run keys list" shows them.`)
 }
 
-/** The ready key for the demo tenant: made once, kept in `dev-key` for its owner's eyes only. */
-export async function devKey(dataDir: string, tenant: string, reader: Reader, primary: Primary): Promise<string> {
+/** The key that `dev-key` keeps, where it is still valid; else null. */
+export async function keptKey(dataDir: string, reader: Reader): Promise<string | null> {
   const file = join(dataDir, 'dev-key')
-  if (existsSync(file)) {
-    const kept = readFileSync(file, 'utf8').trim()
-    const known = await reader.rows('select 1 from keys where hash = ? and revokedAt is null', [digest(kept)])
-    if (keyForm.test(kept) && known.length > 0) return kept
-  }
+  if (!existsSync(file)) return null
+  const kept = readFileSync(file, 'utf8').trim()
+  const known = await reader.rows('select 1 from keys where hash = ? and revokedAt is null', [digest(kept)])
+  return keyForm.test(kept) && known.length > 0 ? kept : null
+}
+
+/** Makes a key of the demo tenant and keeps it in `dev-key`, for its owner's eyes only. */
+export async function makeDevKey(dataDir: string, tenant: string, primary: Primary): Promise<string> {
+  const file = join(dataDir, 'dev-key')
   const { key } = await createKey(primary, { tenant, scopes: ['read', 'write'], subject: null })
   writeFileSync(file, `${key}\n`, { mode: 0o600 })
   chmodSync(file, 0o600)

@@ -1,13 +1,14 @@
-import { existsSync, mkdirSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { createTokenSealer, type Epoch, type TokenSealer } from '../log/position.ts'
 import { limits } from '../schema/limits.ts'
 import type { Model } from '../schema/model.ts'
 import { openReader } from '../store/bun-sqlite.ts'
 import { openEmbedded } from '../store/embedded.ts'
-import { migrateFile, pendingMigrations } from '../store/migrate.ts'
+import { MigrationError, migrateFile, pendingMigrations } from '../store/migrate.ts'
 import type { Primary } from '../store/primary.ts'
 import type { Reader } from '../store/reader.ts'
+import { SettingsError } from './settings.ts'
 
 export const projectRoot = join(import.meta.dir, '..', '..')
 export const migrationsFolder = join(projectRoot, 'drizzle')
@@ -21,15 +22,43 @@ export class CommandError extends Error {}
 
 /** Makes the data folder and brings its database to the newest migration. Answers how many were applied. */
 export async function migrateDataDir(dataDir: string): Promise<number> {
+  const file = databaseFile(dataDir)
+  makeFolder(dataDir, file)
+  const pending = await usable(dataDir, () => pendingMigrations(file, migrationsFolder))
+  if (pending.length > 0) await usable(dataDir, () => migrateFile(file, migrationsFolder))
+  return pending.length
+}
+
+/** A folder that can hold the database. Only its owner may read it: the secret that seals tokens is in there. */
+function makeFolder(dataDir: string, file: string) {
   try {
     mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+    closeSync(openSync(file, 'a', 0o600))
   } catch (error) {
-    throw new CommandError(`DATA_DIR=${dataDir} cannot be made: ${(error as Error).message}`)
+    throw new SettingsError(
+      `DATA_DIR=${dataDir} cannot hold the database: ${(error as Error).message}. Name a folder that can be written.`,
+    )
   }
-  const file = databaseFile(dataDir)
-  const pending = pendingMigrations(file, migrationsFolder)
-  if (pending.length > 0) await migrateFile(file, migrationsFolder)
-  return pending.length
+}
+
+/** Faults of the file are told as such, and a migration that fails as one: neither is a fault of the program. */
+async function usable<T>(dataDir: string, work: () => T | Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    const { message } = error as Error
+    if (error instanceof MigrationError)
+      throw new CommandError(`The database in ${dataDir} was not migrated and is as it was: ${message}.`)
+    if (
+      !/^SQLITE_(NOTADB|CORRUPT|CANTOPEN|READONLY|PERM|AUTH|BUSY|FULL|IOERR)/.test(
+        String((error as { code?: unknown }).code),
+      )
+    )
+      throw error
+    throw new SettingsError(
+      `DATA_DIR=${dataDir}: its perigee.db cannot be used: ${message}. Name another folder, or mend it.`,
+    )
+  }
 }
 
 /** The parts of a standalone node over one data folder. */
@@ -52,7 +81,7 @@ export async function openNode(dataDir: string, model: Model, onDeath: (error: E
     throw new CommandError(
       `There is no database in ${dataDir}. Run "bun run migrate", or "bun start" for one with data.`,
     )
-  const pending = pendingMigrations(file, migrationsFolder)
+  const pending = await usable(dataDir, () => pendingMigrations(file, migrationsFolder))
   if (pending.length > 0)
     throw new CommandError(`The database in ${dataDir} lacks ${pending.length} migration(s). Run "bun run migrate".`)
   const reader = openReader(file)

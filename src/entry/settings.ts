@@ -13,15 +13,22 @@ export interface Settings {
 
 export const tenantForm = /^[a-z0-9][a-z0-9_-]{0,62}$/
 
+/** A setting's text by a test and what it says when the test fails. */
+const setting = (test: (text: string) => boolean, expected: string) => z.string().refine(test, expected)
+
 const schema = z.object({
-  PORT: z.coerce.number('a port from 0 to 65535').int().min(0).max(65_535).default(8787),
-  HOST: z.string().min(1, 'a host name or address, such as 127.0.0.1').default('127.0.0.1'),
-  DATA_DIR: z.string().min(1, 'a folder').default('./data'),
-  REGION: z
-    .string()
-    .regex(/^[a-z0-9-]{1,32}$/, '1 to 32 of a-z, 0-9 and dash')
-    .default('local'),
-  PUBLIC_TENANT: z.union([z.literal(''), z.string().regex(tenantForm, '1 to 63 of a-z, 0-9, _ and -')]).optional(),
+  PORT: setting((text) => /^\d{1,5}$/.test(text) && Number(text) <= 65_535, 'a port from 0 to 65535, such as 8787')
+    .default('8787')
+    .transform(Number),
+  HOST: setting((text) => /^[^\s/]+$/.test(text), 'a host name or address, such as 127.0.0.1').default('127.0.0.1'),
+  DATA_DIR: setting((text) => text.trim() !== '', 'a folder, such as ./data').default('./data'),
+  REGION: setting((text) => /^[a-z0-9-]{1,32}$/.test(text), '1 to 32 of a-z, 0-9 and dash, such as eu-1').default(
+    'local',
+  ),
+  PUBLIC_TENANT: setting(
+    (text) => text === '' || tenantForm.test(text),
+    '1 to 63 of a-z, 0-9, _ and -, or nothing for none',
+  ).optional(),
   ALLOWED_ORIGINS: z
     .string()
     .default('')
@@ -33,7 +40,7 @@ function isOrigin(text: string): boolean {
   return URL.canParse(text) && new URL(text).origin === text
 }
 
-/** A setting is wrong. The message names each and what is expected. */
+/** A setting is wrong, or what it names cannot be used. The message names it and what is expected; the exit code is 2. */
 export class SettingsError extends Error {}
 
 /** `publicTenant` is the default where the environment does not say. */
@@ -45,7 +52,7 @@ export function readSettings(
   if (!result.success) {
     const lines = result.error.issues.map((issue) => {
       const name = String(issue.path[0])
-      return `${name}=${JSON.stringify(environment[name] ?? '')} is wrong: expected ${expectation(issue.message)}.`
+      return `${name}=${JSON.stringify(environment[name] ?? '')} is wrong: expected ${issue.message}.`
     })
     throw new SettingsError(lines.join('\n'))
   }
@@ -58,8 +65,4 @@ export function readSettings(
     publicTenant: values.PUBLIC_TENANT === undefined ? publicTenant : values.PUBLIC_TENANT || null,
     allowedOrigins: values.ALLOWED_ORIGINS,
   }
-}
-
-function expectation(message: string): string {
-  return /^(Invalid|Too)/.test(message) ? `a valid value (${message})` : message
 }

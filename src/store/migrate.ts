@@ -26,7 +26,9 @@ export function pendingMigrations(file: string, folder: string): Migration[] {
 
 function openOrNull(file: string): Database | null {
   try {
-    return new Database(file, { readonly: true })
+    const database = new Database(file, { readonly: true })
+    database.run('PRAGMA busy_timeout = 5000') // After a crash another process may be recovering the file just now.
+    return database
   } catch {
     return null // bun:sqlite throws where there is no file: nothing has been applied to it.
   }

@@ -41,6 +41,7 @@ export async function runCommand(args: readonly string[], options: CommandOption
 export interface Running {
   readonly pid: number
   readonly exited: Promise<number>
+  ended(): boolean
   /** Waits for a line of its output that matches, from the last one seen. Throws with all it said when it ends first. */
   line(pattern: RegExp): Promise<RegExpExecArray>
   /** What it has printed so far, both streams. */
@@ -78,6 +79,7 @@ export function follow(child: Bun.Subprocess<'ignore' | 'pipe', 'pipe', 'pipe'>)
   return {
     pid: child.pid,
     exited: child.exited,
+    ended: () => child.exitCode !== null || child.signalCode !== null,
     said: () => lines.join('\n'),
     kill: (signal) => child.kill(signal),
     async line(pattern) {

@@ -1,0 +1,187 @@
+import { model } from '../model/index.ts'
+import { limits } from '../schema/limits.ts'
+import { openReader } from '../store/bun-sqlite.ts'
+import { checkAddress, type RunningServer, startServer } from './bun.ts'
+import type { ImportReport } from './import.ts'
+import { createKey, keptKey, listKeys, makeDevKey, revokeKey } from './keys.ts'
+import { CommandError, databaseFile, migrateDataDir, type Node, openNode, projectRoot } from './node.ts'
+import { readSettings, type Settings, tenantForm } from './settings.ts'
+import { modelTriggers } from './triggers.ts'
+
+/** What the commands do once their arguments are understood, and what they tell of it. */
+
+const demoTenant = 'demo'
+
+function tenantOf(text: string): string {
+  if (tenantForm.test(text)) return text
+  throw new CommandError(`"${text}" is no tenant: expected 1 to 63 of a-z, 0-9, _ and -.`)
+}
+
+/** Opens the data folder's database for one command, beside a server that may be running on it. */
+async function withNode<T>(work: (node: Node) => Promise<T>, settings = readSettings(process.env, null)): Promise<T> {
+  const node = await openNode(settings.dataDir, model, (error) => {
+    throw error
+  })
+  try {
+    return await work(node)
+  } finally {
+    await node.close()
+  }
+}
+
+/** Migrates, fills and serves the data folder of a newcomer. */
+export async function start() {
+  const settings = readSettings(process.env, demoTenant)
+  await checkAddress(settings)
+  const applied = await migrateDataDir(settings.dataDir)
+  if (applied > 0) console.log(`Brought the database in ${settings.dataDir} to the newest of ${applied} migration(s).`)
+  const key = (await readyKey(settings)) ?? (await withNode((node) => fill(node, settings), settings))
+  await listen(settings, [`  key    ${key}   (tenant ${demoTenant}, kept in ${settings.dataDir}/dev-key)`])
+}
+
+/** The key of a data folder that was filled before; null where something is left to do. Quick: no writer is opened. */
+async function readyKey({ dataDir }: Settings): Promise<string | null> {
+  const reader = openReader(databaseFile(dataDir))
+  try {
+    const [imported] = await reader.rows("select 1 from meta where name = 'imported'", [])
+    return imported ? await keptKey(dataDir, reader) : null
+  } finally {
+    reader.close()
+  }
+}
+
+/** Imports the packages of this project, unless that was done, and makes a key, unless there is one. */
+async function fill(node: Node, { dataDir }: Settings): Promise<string> {
+  const [imported] = await node.reader.rows("select 1 from meta where name = 'imported'", [])
+  if (!imported) {
+    await importInto(node, demoTenant, `${projectRoot}/node_modules`)
+    const sql = "insert or ignore into meta(name, value) values ('imported', 'yes')"
+    await node.primary.commit({ steps: [{ sql, args: [] }] })
+  }
+  return (await keptKey(dataDir, node.reader)) ?? (await makeDevKey(dataDir, demoTenant, node.primary))
+}
+
+/** Serves the data folder as it is. */
+export async function serve() {
+  await listen(readSettings(process.env, null), [])
+}
+
+async function listen(settings: Settings, lines: readonly string[]) {
+  const server = await startServer(settings, model)
+  stopOnSignals(server)
+  await warnOfDifference(server.node)
+  console.log(`\nPerigee is at ${server.url}`)
+  for (const line of lines) console.log(line)
+  console.log(`  docs   ${server.url}/docs`)
+  console.log(
+    `  try    curl ${settings.publicTenant ? '' : "-H 'Authorization: Bearer KEY' "}'${server.url}${examplePath()}'\n`,
+  )
+}
+
+/** Ends well on a signal. Before the address is printed, so that whoever reads it may send one. */
+function stopOnSignals(server: RunningServer) {
+  let stoppingSince: number | undefined
+  const stop = async () => {
+    // A terminal and a parent process may both pass one Ctrl-C on; a later one means that it takes too long.
+    if (stoppingSince !== undefined && performance.now() - stoppingSince > 1_000) process.exit(130)
+    if (stoppingSince !== undefined) return
+    stoppingSince = performance.now()
+    await server.stop()
+    process.exit(0)
+  }
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, stop)
+}
+
+/** A read that shows the point, of the default model; of another, the first list. */
+function examplePath(): string {
+  const isDefault = ['author', 'tags'].every((name) => model.resources.get('posts')?.relations.has(name))
+  if (isDefault) return '/posts?limit=2&fields=title,authorName&include=tags(fields:name)'
+  return `/${[...model.resources.keys()][0]}?limit=2`
+}
+
+/** A database whose triggers are not the model's keeps the log and the derived columns of another model. */
+async function warnOfDifference(node: Node) {
+  const made = new Map(
+    (await node.reader.rows("select name, sql from sqlite_master where type = 'trigger'", [])) as [string, string][],
+  )
+  const differing = modelTriggers(model).filter((trigger) => made.get(trigger.name) !== trigger.sql)
+  const tables = new Set(differing.map((trigger) => trigger.name.replace(/_(after_\w+|keeps_key)$/, '')))
+  if (tables.size > 0)
+    console.error(
+      `perigee: the database is not that of src/model/: ${[...tables].join(', ')} differ. Run "bun run generate", then "bun run migrate".`,
+    )
+}
+
+export async function migrate() {
+  const { dataDir } = readSettings(process.env, null)
+  const applied = await migrateDataDir(dataDir)
+  console.log(
+    applied === 0 ? `The database in ${dataDir} is up to date.` : `Applied ${applied} migration(s) to ${dataDir}.`,
+  )
+}
+
+export async function importPackages(folder: string, tenant: string) {
+  const into = tenantOf(tenant)
+  await withNode((node) => importInto(node, into, folder))
+}
+
+async function importInto(node: Node, tenant: string, folder: string) {
+  const { importFolder } = await import('./import.ts')
+  const isTerminal = process.stdout.isTTY
+  const report = await importFolder(node, tenant, folder, (done, of) => {
+    if (isTerminal) process.stdout.write(`\rImporting packages ${done}/${of}`)
+    else if (done === of || done % 160 === 0) console.log(`Importing packages ${done}/${of}`)
+  })
+  if (isTerminal) process.stdout.write('\r\x1b[K')
+  console.log(reportText(report))
+}
+
+function reportText({ packages, skipped, ...written }: ImportReport): string {
+  const { posts, users, tags, postTags, unchanged } = written
+  const lines = [
+    `Read ${packages} packages: wrote ${posts} posts, ${users} users, ${tags} tags and ${postTags} uses of tags; ${unchanged} records were there already.`,
+  ]
+  for (const [reason, list] of Map.groupBy(skipped, (each) => each.reason)) {
+    const names = list.slice(0, 3).map((each) => each.what)
+    lines.push(`Skipped ${list.length}: ${reason} (${names.join(', ')}${list.length > names.length ? ', ...' : ''})`)
+  }
+  return lines.join('\n')
+}
+
+export async function keysCreate(tenant: string, scopes: readonly string[], subject: string | null) {
+  const key = { tenant: tenantOf(tenant), scopes, subject }
+  const made = await withNode((node) => createKey(node.primary, key))
+  console.log(made.key)
+  console.error(`Key ${made.id} of ${tenant} with ${scopes.join(', ')}. It is not shown again.`)
+}
+
+export async function keysList() {
+  const keys = await withNode((node) => listKeys(node.reader))
+  if (keys.length === 0)
+    console.error('There is no key. Make one: bun run keys create --tenant TENANT --scopes read,write')
+  for (const { id, tenant, scopes, subject, createdAt, revokedAt } of keys) {
+    const state = revokedAt ? `revoked ${revokedAt}` : 'valid'
+    console.log([id, tenant, scopes.replaceAll(' ', ','), subject ?? '-', createdAt, state].join('\t'))
+  }
+}
+
+export async function keysRevoke(id: string) {
+  await withNode((node) => revokeKey(node.primary, id))
+  console.log(`Revoked ${id}. Servers stop taking it within ${limits.keyTrustMsMax / 1_000} seconds.`)
+}
+
+export async function audit(repair: boolean) {
+  const { audit } = await import('./audit.ts')
+  const { drifted, queued } = await withNode((node) =>
+    audit(model, node.reader, node.primary, repair, ({ tenant, resource, id, column, found, expected }) => {
+      console.log(
+        `${tenant} ${resource}/${id} ${column}: is ${JSON.stringify(found)}, must be ${JSON.stringify(expected)}`,
+      )
+    }),
+  )
+  if (queued > 0)
+    console.log(`${queued} change(s) are queued for their copies: a running server carries them out, as does --repair.`)
+  if (drifted === 0) console.log(queued === 0 ? 'Every derived column is true.' : 'No derived column drifted.')
+  else console.log(`${drifted} value(s) drifted${repair ? ' and were repaired' : '; --repair sets them right'}.`)
+  if (drifted > 0 && !repair) process.exitCode = 1
+}

@@ -1,0 +1,92 @@
+import { describe, expect, test } from 'bun:test'
+import { readSettings, SettingsError } from '../../src/entry/settings.ts'
+import { runCommand } from '../support/command.ts'
+
+const port = 'a port from 0 to 65535, such as 8787'
+const host = 'a host name or address, such as 127.0.0.1'
+const region = '1 to 32 of a-z, 0-9 and dash, such as eu-1'
+const tenant = '1 to 63 of a-z, 0-9, _ and -, or nothing for none'
+const origins = 'origins such as https://app.example.com, between commas'
+
+/** A setting, a wrong value of it, and what is expected instead. */
+const wrong: [string, string, string][] = [
+  ...['', 'http', '-1', '65536', '80.5', '0x50', '1e3', ' 80'].map((value): [string, string, string] => [
+    'PORT',
+    value,
+    port,
+  ]),
+  ...['', 'local host', 'http://localhost'].map((value): [string, string, string] => ['HOST', value, host]),
+  ...['', '  '].map((value): [string, string, string] => ['DATA_DIR', value, 'a folder, such as ./data']),
+  ...['', 'EU', 'eu west', 'x'.repeat(33)].map((value): [string, string, string] => ['REGION', value, region]),
+  ...['Demo', 'a b', '-a', 'x'.repeat(64)].map((value): [string, string, string] => ['PUBLIC_TENANT', value, tenant]),
+  ...['app.example.com', 'https://a.example/', 'https://a.example,*', 'null'].map((value): [string, string, string] => [
+    'ALLOWED_ORIGINS',
+    value,
+    origins,
+  ]),
+]
+
+describe('a wrong setting', () => {
+  test.each(wrong)('%s=%j is refused with what is expected', (name, value, expected) => {
+    const read = () => readSettings({ [name]: value }, null)
+    expect(read).toThrow(new SettingsError(`${name}=${JSON.stringify(value)} is wrong: expected ${expected}.`))
+  })
+
+  test('is named with every other', () => {
+    const read = () => readSettings({ PORT: 'x', REGION: 'y z', HOST: '127.0.0.1' }, null)
+    expect(read).toThrow(
+      new SettingsError(`PORT="x" is wrong: expected ${port}.\nREGION="y z" is wrong: expected ${region}.`),
+    )
+  })
+
+  test.each(['start', 'serve', 'migrate', 'keys list', 'audit', 'import .'])(
+    'ends "%s" with code 2 and no more than its sentence',
+    async (command) => {
+      const ran = await runCommand(command.split(' '), { env: { PORT: 'http' } })
+      expect(ran).toEqual({ code: 2, out: '', err: `PORT="http" is wrong: expected ${port}.\n` })
+    },
+  )
+})
+
+describe('settings', () => {
+  test('have defaults', () => {
+    expect(readSettings({}, 'demo')).toEqual({
+      port: 8787,
+      host: '127.0.0.1',
+      dataDir: './data',
+      region: 'local',
+      publicTenant: 'demo',
+      allowedOrigins: [],
+    })
+  })
+
+  test('are read from the environment', () => {
+    const environment = {
+      PORT: '0',
+      HOST: '::1',
+      DATA_DIR: '/srv/data',
+      REGION: 'eu-1',
+      PUBLIC_TENANT: 'acme_1',
+      ALLOWED_ORIGINS: 'https://a.example, http://localhost:3000',
+    }
+    expect(readSettings(environment, 'demo')).toEqual({
+      port: 0,
+      host: '::1',
+      dataDir: '/srv/data',
+      region: 'eu-1',
+      publicTenant: 'acme_1',
+      allowedOrigins: ['https://a.example', 'http://localhost:3000'],
+    })
+  })
+
+  test.each([
+    ['demo', undefined, 'demo'],
+    ['demo', '', null],
+    ['demo', 'acme', 'acme'],
+    [null, undefined, null],
+    [null, '', null],
+    [null, 'acme', 'acme'],
+  ])('with %p by default and PUBLIC_TENANT=%p the public tenant is %p', (byDefault, given, expected) => {
+    expect(readSettings({ PUBLIC_TENANT: given }, byDefault).publicTenant).toBe(expected)
+  })
+})
