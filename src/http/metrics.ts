@@ -9,18 +9,15 @@ interface Series {
   readonly buckets: number[]
 }
 
+type SeriesByStatus = Map<number, Series>
+
 /** Counts requests by what they were and how they ended; renders the Prometheus text format 0.0.4. */
 export class Metrics {
-  private readonly series = new Map<string, Series>()
+  private readonly seriesByMethodByRoute = new Map<string, Map<string, SeriesByStatus>>()
 
   /** `route` is one of the app's own routes, never a caller's text. */
   record(method: string, route: string, status: number, milliseconds: number) {
-    const key = `method="${method}",route="${route}",status="${status}"`
-    let series = this.series.get(key)
-    if (!series) {
-      series = { count: 0, seconds: 0, buckets: bounds.map(() => 0) }
-      this.series.set(key, series)
-    }
+    const series = this.seriesOf(method, route, status)
     const seconds = milliseconds / 1000
     series.count++
     series.seconds += seconds
@@ -28,12 +25,31 @@ export class Metrics {
     if (bucket >= 0) series.buckets[bucket] = (series.buckets[bucket] ?? 0) + 1
   }
 
+  private seriesOf(method: string, route: string, status: number): Series {
+    const known = this.seriesByMethodByRoute.get(route)?.get(method)?.get(status)
+    if (known) return known
+    const byMethod = this.seriesByMethodByRoute.get(route) ?? new Map<string, SeriesByStatus>()
+    const byStatus: SeriesByStatus = byMethod.get(method) ?? new Map()
+    const series = { count: 0, seconds: 0, buckets: bounds.map(() => 0) }
+    this.seriesByMethodByRoute.set(route, byMethod.set(method, byStatus.set(status, series)))
+    return series
+  }
+
+  private *labelled(): Generator<[labels: string, series: Series]> {
+    for (const [route, byMethod] of this.seriesByMethodByRoute) {
+      for (const [method, byStatus] of byMethod) {
+        for (const [status, series] of byStatus)
+          yield [`method="${method}",route="${route}",status="${status}"`, series]
+      }
+    }
+  }
+
   render(gauges: { readonly seq: number; readonly primary: PrimaryStats; readonly uptimeSeconds: number }): string {
     const lines = [
       '# HELP perigee_http_request_duration_seconds Time from the first byte routed to the answer handed over.',
       '# TYPE perigee_http_request_duration_seconds histogram',
     ]
-    for (const [labels, series] of this.series) {
+    for (const [labels, series] of this.labelled()) {
       let below = 0
       for (const [i, bound] of bounds.entries()) {
         below += series.buckets[i] ?? 0

@@ -60,10 +60,23 @@ export function resolve(rule: Rule, caller: Caller): Predicate {
     case 'when':
       return { kind: 'equals', field: rule.field, value: rule.equals }
     case 'anyOf':
-      return combine('or', rule.rules, caller)
     case 'allOf':
-      return combine('and', rule.rules, caller)
+      return combined(rule, caller)
   }
+}
+
+type Combination = Extract<Rule, { kind: 'anyOf' | 'allOf' }>
+
+/** Callers are kept while their key is trusted, and resolve the same few rules at every request. */
+const predicatesByCaller = new WeakMap<Caller, Map<Combination, Predicate>>()
+
+function combined(rule: Combination, caller: Caller): Predicate {
+  const predicates = predicatesByCaller.get(caller) ?? new Map<Combination, Predicate>()
+  const known = predicates.get(rule)
+  if (known) return known
+  const predicate = combine(rule.kind === 'anyOf' ? 'or' : 'and', rule.rules, caller)
+  predicatesByCaller.set(caller, predicates.set(rule, predicate))
+  return predicate
 }
 
 function combine(kind: 'or' | 'and', rules: readonly Rule[], caller: Caller): Predicate {
