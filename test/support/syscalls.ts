@@ -12,12 +12,17 @@ export async function inject(pid: number, what: string): Promise<Injection> {
     ['strace', '-f', '-p', String(pid), '-o', '/dev/null', '-e', `trace=${traced}`, '-e', `inject=${what}`],
     { stdin: 'ignore', stdout: 'ignore', stderr: 'pipe' },
   )
+  // What it says is read to its end: strace would die of a closed pipe, and take the fault with it, at a new thread.
+  const reader = strace.stderr.getReader()
   let said = ''
-  for await (const chunk of strace.stderr) {
-    said += new TextDecoder().decode(chunk)
-    if (said.includes('attached')) break
+  while (!said.includes('attached')) {
+    const { done, value } = await reader.read()
+    if (done) throw new Error(`strace did not attach: ${said}`)
+    said += new TextDecoder().decode(value)
   }
-  if (!said.includes('attached')) throw new Error(`strace did not attach: ${said}`)
+  void (async () => {
+    while (!(await reader.read()).done);
+  })()
   return {
     async stop() {
       strace.kill('SIGINT')
