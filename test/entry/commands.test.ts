@@ -315,12 +315,10 @@ describe('a signal', () => {
         answer += bytes
       })
       const closed = new Promise((resolve) => socket.on('close', resolve))
-      const head = `POST /users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${key}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`
-      socket.write('GET /livez HTTP/1.1\r\nHost: x\r\n\r\n')
-      while (!answer.includes('live')) await new Promise((resolve) => socket.once('data', resolve))
-      socket.write(head + body.slice(0, 5))
-      // The server has the head once it answers another connection that came after it.
-      await call(url, 'GET', '/livez')
+      const head = `POST /users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${key}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nExpect: 100-continue\r\n\r\n`
+      socket.write(head)
+      while (!answer.includes('100 Continue')) await new Promise((resolve) => socket.once('data', resolve))
+      socket.write(body.slice(0, 5))
       running.kill('SIGTERM')
       // It stops taking connections first.
       while (
