@@ -1,13 +1,12 @@
 import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
-import { createTokenSealer, type Epoch, type TokenSealer } from '../log/position.ts'
+import type { AppOptions } from '../http/service.ts'
+import { createTokenSealer, type Epoch } from '../log/position.ts'
 import { limits } from '../schema/limits.ts'
 import type { Model } from '../schema/model.ts'
 import { openReader } from '../store/bun-sqlite.ts'
 import { openEmbedded } from '../store/embedded.ts'
 import { MigrationError, migrateFile, pendingMigrations } from '../store/migrate.ts'
-import type { Primary } from '../store/primary.ts'
-import type { Reader } from '../store/reader.ts'
 import { SettingsError } from './settings.ts'
 
 export const projectRoot = join(import.meta.dir, '..', '..')
@@ -62,15 +61,8 @@ async function usable<T>(dataDir: string, work: () => T | Promise<T>): Promise<T
 }
 
 /** The parts of a standalone node over one data folder. */
-export interface Node {
-  readonly model: Model
-  readonly reader: Reader
-  readonly primary: Primary
-  readonly epoch: Epoch
-  readonly sealer: TokenSealer
-  readonly sign: (text: string) => string
-  readonly digest: typeof digest
-  readonly newId: () => string
+export interface Node
+  extends Pick<AppOptions, 'model' | 'reader' | 'primary' | 'epoch' | 'sealer' | 'sign' | 'digest' | 'newId'> {
   close(): Promise<void>
 }
 
