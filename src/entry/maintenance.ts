@@ -9,16 +9,28 @@ const sweepPauseMs = 3_600_000
  * hour. Each step is one small batch between others. A step that fails, of a full disk say, is told and tried again.
  */
 export function runMaintenance(node: Node): { stop(): void; readonly stopped: Promise<void> } {
-  const { promise: stopSignal, resolve: stop } = Promise.withResolvers<'stop'>()
-  const pause = (ms: number) => Promise.race([Bun.sleep(ms).then(() => 'go' as const), stopSignal])
+  let isStopping = false
+  const pauses = new Set<() => void>()
+
+  function pause(ms: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const end = () => {
+      clearTimeout(timer)
+      pauses.delete(end)
+      resolve()
+    }
+    const timer = setTimeout(end, ms)
+    pauses.add(end)
+    return promise
+  }
 
   async function follow(step: () => Promise<number>) {
-    for (;;) {
+    while (!isStopping) {
       const wait = await step().catch((error: Error) => {
         console.error(`perigee: maintenance: ${error.message}`)
         return 5_000
       })
-      if ((await pause(wait)) === 'stop') return
+      if (!isStopping) await pause(wait)
     }
   }
 
@@ -29,5 +41,9 @@ export function runMaintenance(node: Node): { stop(): void; readonly stopped: Pr
     sweptTo = to ?? 0
     return to === null ? sweepPauseMs : 10
   })
-  return { stop: () => stop('stop'), stopped: Promise.all([fanout, sweep]).then(() => undefined) }
+  const stop = () => {
+    isStopping = true
+    for (const end of pauses) end()
+  }
+  return { stop, stopped: Promise.all([fanout, sweep]).then(() => undefined) }
 }

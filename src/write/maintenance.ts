@@ -21,8 +21,9 @@ export async function stepFanout(model: Model, reader: Reader, primary: Primary)
 }
 
 /**
- * Removes expired idempotency keys from the next `sweepRowsMax` rows after `from`. Answers where to go on, or null
- * at the end of the table.
+ * Removes the expired idempotency keys among the next `sweepRowsMax` rows after `from`. Answers where to go on, or null
+ * where there is nothing more to remove: rows are in the order in which their keys were first claimed, so the first
+ * step that finds none expired is the last.
  */
 export async function sweepIdempotency(
   from: number,
@@ -30,13 +31,13 @@ export async function sweepIdempotency(
   reader: Reader,
   primary: Primary,
 ): Promise<number | null> {
-  const [last] = await reader.rows(
-    'select max(place) from (select rowid as place from idempotency where rowid > ? order by rowid limit ?)',
+  const expiry = new Date(now - limits.idempotencyHoursKept * 3_600_000).toISOString()
+  const [found] = await reader.rows(
+    'select max(place), min(createdAt) from (select rowid as place, createdAt from idempotency where rowid > ? order by rowid limit ?)',
     [from, sweepRowsMax],
   )
-  const to = last?.[0]
-  if (typeof to !== 'number') return null
-  const expiry = new Date(now - limits.idempotencyHoursKept * 3_600_000).toISOString()
+  const [to, oldest] = found ?? []
+  if (typeof to !== 'number' || typeof oldest !== 'string' || oldest >= expiry) return null
   const sql = 'delete from idempotency where rowid > ? and rowid <= ? and createdAt < ?'
   const outcome = await primary.commit({ steps: [{ sql, args: [from, to, expiry] }] })
   if (outcome.kind !== 'committed')
