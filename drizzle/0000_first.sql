@@ -144,7 +144,7 @@ CREATE TABLE `heads` (
 	`seq` integer NOT NULL,
 	`rows` integer NOT NULL,
 	PRIMARY KEY(`tenant`, `resource`)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 --> statement-breakpoint
 CREATE TABLE `idempotency` (
 	`tenant` text NOT NULL,

@@ -196,9 +196,14 @@ function remember(folder: string): () => void {
   }
 }
 
-/** drizzle-kit cannot say STRICT, which also wants `text` where it says `text(36)`. */
+/**
+ * drizzle-kit cannot say STRICT, which also wants `text` where it says `text(36)`; nor WITHOUT ROWID, which spares
+ * `heads` a second tree: it is looked up by every list and written by every change.
+ */
 export function makeStrict(sql: string): string {
-  if (/^\s*CREATE TABLE/i.test(sql)) return sql.replace(/\btext\(\d+\)/g, 'text').replace(/\);(\s*)$/, ') STRICT;$1')
+  const options = /^\s*CREATE TABLE `heads`/.test(sql) ? 'STRICT, WITHOUT ROWID' : 'STRICT'
+  if (/^\s*CREATE TABLE/i.test(sql))
+    return sql.replace(/\btext\(\d+\)/g, 'text').replace(/\);(\s*)$/, `) ${options};$1`)
   return sql.replace(/( ADD `\w+` )text\(\d+\)/g, '$1text')
 }
 
