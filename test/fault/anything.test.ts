@@ -1,9 +1,11 @@
-import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
 import fc from 'fast-check'
 import { model } from '../../src/model/index.ts'
 import { problemCodes } from '../../src/problem.ts'
 import { complaintsAbout } from '../support/accounting.ts'
 import { type TestApp, testApp } from '../support/app.ts'
+
+setDefaultTimeout(60_000)
 
 let app: TestApp
 let keys: (string | null)[]

@@ -1,10 +1,12 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import fc from 'fast-check'
 import { Problem } from '../../src/problem.ts'
 import { limits } from '../../src/schema/limits.ts'
 import { parseJson } from '../../src/write/json.ts'
 import { type TestServer, testServer } from '../support/server.ts'
 import { exchange, head, openWire, type WireAnswer } from '../support/socket.ts'
+
+setDefaultTimeout(60_000)
 
 let server: TestServer
 let authorization: string

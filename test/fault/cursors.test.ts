@@ -1,6 +1,8 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { limits } from '../../src/schema/limits.ts'
 import { type TestApp, testApp } from '../support/app.ts'
+
+setDefaultTimeout(60_000)
 
 const dayMs = 86_400_000
 let app: TestApp

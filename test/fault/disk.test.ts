@@ -1,5 +1,5 @@
 import { Database } from 'bun:sqlite'
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { model } from '../../src/model/index.ts'
 import { complaintsAbout, nothingWrong } from '../support/accounting.ts'
 import { type DataFolder, dataFolder, textsIn } from '../support/folder.ts'
@@ -8,6 +8,8 @@ import { call } from '../support/server.ts'
 import { inject, whyNoInjection } from '../support/syscalls.ts'
 import { type SmallDisk, smallDisk, whyNoSmallDisk } from '../support/tmpfs.ts'
 import { Wishes } from '../support/writers.ts'
+
+setDefaultTimeout(60_000)
 
 const storedNames = (file: string) => textsIn(file, "select substr(body, 1, instr(body, ' ') - 1) from comments")
 
@@ -245,7 +247,7 @@ describe.skipIf(noInjection !== null)(`row 3: a failing disk${noInjection ? ` (s
     await injection.stop()
     expect(textsIn(folder.databaseFile, 'select id from fanout').length).toBe(1)
     await until(() => textsIn(folder.databaseFile, 'select id from fanout').length === 0)
-  }, 30_000)
+  })
 })
 
 /** Waits until a condition holds, looking at it again and again; the test's own limit ends it. */

@@ -1,9 +1,11 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import fc from 'fast-check'
 import { dataFolder } from '../support/folder.ts'
 import { spawnServer } from '../support/process.ts'
 import { type Answer, call, type TestServer, testServer } from '../support/server.ts'
 import { exchange, head, openWire } from '../support/socket.ts'
+
+setDefaultTimeout(60_000)
 
 let server: TestServer
 let key: string

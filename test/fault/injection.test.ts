@@ -1,8 +1,10 @@
 import { Database } from 'bun:sqlite'
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { model } from '../../src/model/index.ts'
 import { complaintsAbout } from '../support/accounting.ts'
 import { type TestServer, testServer } from '../support/server.ts'
+
+setDefaultTimeout(60_000)
 
 /** Texts that mean something to some parser of SQL, of JSON paths, of patterns or of our own query strings. */
 const texts = [

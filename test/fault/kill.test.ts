@@ -1,5 +1,5 @@
 import { Database } from 'bun:sqlite'
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { model } from '../../src/model/index.ts'
 import { limits } from '../../src/schema/limits.ts'
 import { complaintsAbout, nothingWrong } from '../support/accounting.ts'
@@ -8,6 +8,8 @@ import { type SpawnedServer, spawnServer } from '../support/process.ts'
 import { call } from '../support/server.ts'
 import { inject, whyNoInjection } from '../support/syscalls.ts'
 import { Wishes } from '../support/writers.ts'
+
+setDefaultTimeout(60_000)
 
 let folder: DataFolder
 let comment: { postId: string; authorId: string }
@@ -86,7 +88,7 @@ describe('rows 1 and 2, for the embedded database: kill -9', () => {
     }
     expect(Math.max(...replayedBefore)).toBeGreaterThan(0)
     await settleAndAccount(wishes, 'random')
-  }, 60_000)
+  })
 
   test('a fan-out of 6,000 copies is killed between its steps, again and again, and ends true', async () => {
     const { key } = folder
@@ -127,7 +129,7 @@ describe('rows 1 and 2, for the embedded database: kill -9', () => {
       'Every derived column is true.\n',
       0,
     ])
-  }, 60_000)
+  })
 
   test.skipIf(noInjection !== null)(
     `at chosen writes and syncs of a commit${noInjection ? ` (skipped: ${noInjection})` : ''}: the write is there whole or not at all, and a retry tells`,
@@ -154,7 +156,6 @@ describe('rows 1 and 2, for the embedded database: kill -9', () => {
       await settleAndAccount(wishes, 'chosen')
       expect(wishes.foundDone).toBe(alreadyThere)
     },
-    60_000,
   )
 
   test('a database that was killed is opened by a plain reader beside it, before any server', async () => {

@@ -1,7 +1,9 @@
 import { Database } from 'bun:sqlite'
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { limits } from '../../src/schema/limits.ts'
 import { type TestServer, testServer } from '../support/server.ts'
+
+setDefaultTimeout(60_000)
 
 let server: TestServer
 let user: string

@@ -1,7 +1,9 @@
-import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
 import { model } from '../../src/model/index.ts'
 import { complaintsAbout } from '../support/accounting.ts'
 import { type TestServer, testServer } from '../support/server.ts'
+
+setDefaultTimeout(60_000)
 
 /**
  * The row asks for 50 writers of 200 increments. Every success of one makes the 49 others try again, so that 10,000
@@ -55,7 +57,7 @@ test(`row 41: ${writers} writers of ${increments} increments with If-Match lose 
   expect((await server.call('GET', `/users/${user.body.id}`, { key })).body.wordCount).toBe(total)
   expect(refusals).toBeGreaterThan(total)
   expect(complaintsAbout(server.databaseFile, model)).toEqual([])
-}, 60_000)
+})
 
 function versionIn(tag: string | null): number {
   return Number(/^"(\d+)"$/.exec(tag ?? '')?.[1])

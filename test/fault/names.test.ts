@@ -1,9 +1,11 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import fc from 'fast-check'
 import { model } from '../../src/model/index.ts'
 import { type TestApp, testApp } from '../support/app.ts'
 import { type TestServer, testServer } from '../support/server.ts'
 import { exchange, head } from '../support/socket.ts'
+
+setDefaultTimeout(60_000)
 
 let server: TestServer
 let key: string

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { model } from '../../src/model/index.ts'
 import { complaintsAbout, nothingWrong } from '../support/accounting.ts'
 import { type DataFolder, dataFolder, textsIn } from '../support/folder.ts'
@@ -6,6 +6,8 @@ import { spawnServer } from '../support/process.ts'
 import { call } from '../support/server.ts'
 import { exchange, head, openWire } from '../support/socket.ts'
 import { Wishes } from '../support/writers.ts'
+
+setDefaultTimeout(60_000)
 
 let folder: DataFolder
 beforeAll(async () => {

@@ -1,7 +1,9 @@
 import { Database } from 'bun:sqlite'
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { model } from '../../src/model/index.ts'
 import { type Answer, type TestServer, testServer } from '../support/server.ts'
+
+setDefaultTimeout(60_000)
 
 /** One record of each resource, by the resource's name. */
 type World = Record<string, { id: string; body: Record<string, unknown> }>

@@ -1,8 +1,10 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { model } from '../../src/model/index.ts'
 import { type TestApp, testApp } from '../support/app.ts'
 import { type TestServer, testServer } from '../support/server.ts'
 import { exchange, head, openWire } from '../support/socket.ts'
+
+setDefaultTimeout(60_000)
 
 let server: TestServer
 /** Tables are written before there is a key; `sent` puts it in. */

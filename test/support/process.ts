@@ -21,9 +21,12 @@ export interface SpawnOptions {
   readonly env?: Readonly<Record<string, string>>
 }
 
+/** Before a command: has it end with this process, also where a test that failed has not ended it. */
+export const endingWithTests = Bun.which('setpriv') ? ['setpriv', '--pdeathsig', 'KILL'] : []
+
 /** Starts a server over a migrated folder and waits until it says where it is. */
 export async function spawnServer({ dataDir, within = [], env = {} }: SpawnOptions): Promise<SpawnedServer> {
-  const child = Bun.spawn([...within, process.execPath, commands, 'serve'], {
+  const child = Bun.spawn([...endingWithTests, ...within, process.execPath, commands, 'serve'], {
     env: { PATH: process.env.PATH ?? '', DATA_DIR: dataDir, PORT: '0', PUBLIC_TENANT: 'demo', ...env },
     stdin: 'ignore',
     stdout: 'pipe',

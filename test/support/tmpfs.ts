@@ -1,5 +1,6 @@
 import { copyFileSync, existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { endingWithTests } from './process.ts'
 import { temporaryFolder } from './server.ts'
 
 /** A small file system of its own in a mount namespace of its own, where that is permitted. */
@@ -18,7 +19,19 @@ export interface SmallDisk {
 export async function smallDisk(folder: string, mebibytes: number): Promise<SmallDisk> {
   const script = 'mount -t tmpfs -o size="$1"m tmpfs "$2" && echo ready && exec sleep 600'
   const holder = Bun.spawn(
-    ['unshare', '-m', '--propagation', 'private', 'sh', '-c', script, 'sh', String(mebibytes), folder],
+    [
+      ...endingWithTests,
+      'unshare',
+      '-m',
+      '--propagation',
+      'private',
+      'sh',
+      '-c',
+      script,
+      'sh',
+      String(mebibytes),
+      folder,
+    ],
     {
       stdin: 'ignore',
       stdout: 'pipe',
