@@ -1,11 +1,13 @@
 import { Database } from 'bun:sqlite'
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { cpSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { type Running, runCommand, startCommand } from '../support/command.ts'
 import { copyProject, projectRoot } from '../support/project.ts'
 import { call, temporaryFolder } from '../support/server.ts'
+
+setDefaultTimeout(60_000)
 
 let folder: { path: string; remove(): void }
 /** A data folder that `bun start` filled once; tests that change it take a copy. */
@@ -43,7 +45,7 @@ beforeAll(async () => {
     running.kill('SIGTERM')
     await running.exited
   })
-}, 60_000)
+})
 afterAll(() => folder.remove())
 
 const commands = ['start', 'serve', 'dev', 'generate', 'migrate', 'import', 'keys', 'audit']
@@ -465,5 +467,5 @@ describe('dev', () => {
       await running.end()
       project.remove()
     }
-  }, 60_000)
+  })
 })

@@ -1,5 +1,5 @@
 import { Database } from 'bun:sqlite'
-import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
+import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { triggerChanges } from '../../src/entry/generate.ts'
@@ -7,6 +7,8 @@ import { model } from '../../src/model/index.ts'
 import { migrateDatabase, migrationsOf } from '../../src/store/migrate.ts'
 import { runCommand } from '../support/command.ts'
 import { addMigration, copyProject, type Project, projectRoot } from '../support/project.ts'
+
+setDefaultTimeout(60_000)
 
 const migrations = join(projectRoot, 'drizzle')
 const generate = (project: Project, name = 'next') => runCommand(['generate', '--name', name], { root: project.root })

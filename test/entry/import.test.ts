@@ -1,5 +1,5 @@
 import { Database } from 'bun:sqlite'
-import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
+import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { existsSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { importFolder } from '../../src/entry/import.ts'
@@ -8,6 +8,8 @@ import { model } from '../../src/model/index.ts'
 import { runCommand, startCommand } from '../support/command.ts'
 import { projectRoot } from '../support/project.ts'
 import { temporaryFolder } from '../support/server.ts'
+
+setDefaultTimeout(60_000)
 
 let folder: { path: string; remove(): void }
 let dataDir: string

@@ -1,9 +1,11 @@
 import { Database } from 'bun:sqlite'
-import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
+import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { join } from 'node:path'
 import { migrateFile, migrationsOf, pendingMigrations } from '../../src/store/migrate.ts'
 import { runCommand } from '../support/command.ts'
 import { addMigration, copyProject, type Project } from '../support/project.ts'
+
+setDefaultTimeout(60_000)
 
 const time = '2026-01-01T00:00:00.000Z'
 

@@ -1,6 +1,8 @@
-import { describe, expect, test } from 'bun:test'
+import { describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { readSettings, SettingsError } from '../../src/entry/settings.ts'
 import { runCommand } from '../support/command.ts'
+
+setDefaultTimeout(60_000)
 
 const port = 'a port from 0 to 65535, such as 8787'
 const host = 'a host name or address, such as 127.0.0.1'

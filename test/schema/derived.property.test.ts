@@ -1,5 +1,5 @@
 import type { Database } from 'bun:sqlite'
-import { beforeAll, describe, expect, test } from 'bun:test'
+import { beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { foreignKey, index, integer, primaryKey, real, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
 import fc from 'fast-check'
 import { type Derived, driftSql, fanoutStepSql } from '../../src/schema/derived.ts'
@@ -20,6 +20,8 @@ import {
 } from '../../src/schema/index.ts'
 import type { Value } from '../../src/value.ts'
 import { databaseCopies } from '../support/raw.ts'
+
+setDefaultTimeout(60_000)
 
 /**
  * Whatever raw SQL does to the tables, in whatever order: the derived columns are their truth, the log tells the whole
@@ -478,5 +480,5 @@ describe.each([false, true])('whatever raw SQL does, with recursive triggers %p'
       }),
       { numRuns: 150 },
     )
-  }, 60_000)
+  })
 })

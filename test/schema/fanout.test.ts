@@ -1,5 +1,5 @@
 import { Database } from 'bun:sqlite'
-import { afterEach, beforeEach, describe, expect, test } from 'bun:test'
+import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { join } from 'node:path'
 import { audit, type Drift } from '../../src/entry/audit.ts'
 import { startServer } from '../../src/entry/bun.ts'
@@ -9,6 +9,8 @@ import { limits } from '../../src/schema/limits.ts'
 import { stepFanout } from '../../src/write/maintenance.ts'
 import { follow } from '../support/command.ts'
 import { temporaryFolder } from '../support/server.ts'
+
+setDefaultTimeout(60_000)
 
 const bound = limits.fanoutRowsMax
 const time = '2026-01-01T00:00:00.000Z'

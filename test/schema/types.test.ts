@@ -1,4 +1,4 @@
-import { describe, expect, expectTypeOf, test } from 'bun:test'
+import { describe, expect, expectTypeOf, setDefaultTimeout, test } from 'bun:test'
 import { join } from 'node:path'
 import type { Comments } from '../../src/model/comments.ts'
 import { Posts, posts } from '../../src/model/posts.ts'
@@ -21,6 +21,8 @@ import {
   when,
 } from '../../src/schema/index.ts'
 import type { FilterTerm } from '../../src/schema/resource.ts'
+
+setDefaultTimeout(60_000)
 
 /**
  * What a typed client is told follows from the model alone. These are assertions of the compiler: `bun run check` runs
