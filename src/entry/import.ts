@@ -4,6 +4,7 @@ import { planRecord } from '../read/plan.ts'
 import type { Caller, TenantId } from '../schema/access.ts'
 import { toStored } from '../schema/field.ts'
 import { limits } from '../schema/limits.ts'
+import type { Model } from '../schema/model.ts'
 import { buildViews, type View } from '../version/view.ts'
 import { parseBatch } from '../write/command.ts'
 import { commit } from '../write/commit.ts'
@@ -59,6 +60,22 @@ export async function importFolder(
   return { packages: packages.length, ...importer.counts, skipped: [...skipped, ...importer.skipped] }
 }
 
+const neededFields: Readonly<Record<Wanted['resource'], readonly string[]>> = {
+  users: ['handle', 'name', 'homepage'],
+  tags: ['name'],
+  posts: ['authorId', 'slug', 'title', 'body', 'status', 'words', 'meta'],
+  postTags: ['postId', 'tagId'],
+}
+
+/** The resources and fields that an import writes and the model does not have. */
+export function lackingForImport(model: Model): string[] {
+  return Object.entries(neededFields).flatMap(([name, fields]) => {
+    const resource = model.resources.get(name)
+    if (!resource) return [name]
+    return fields.filter((field) => !resource.fields.get(field)?.writable).map((field) => `${name}.${field}`)
+  })
+}
+
 class Importer {
   readonly counts = { users: 0, tags: 0, posts: 0, postTags: 0, unchanged: 0 }
   readonly skipped: Skipped[] = []
@@ -69,9 +86,9 @@ class Importer {
   constructor(node: Node, tenant: string) {
     const view = buildViews(node.model).get(node.model.versions.at(-1)?.date ?? '')
     if (!view) throw new Error('broken invariant: a model has a version')
-    const needed = ['users', 'tags', 'posts', 'postTags'].filter((name) => !view.resources.has(name))
-    if (needed.length > 0)
-      throw new CommandError(`The import fills the default model; this model has no ${needed.join(', ')}.`)
+    const lacking = lackingForImport(node.model)
+    if (lacking.length > 0)
+      throw new CommandError(`The import fills the default model; this model has no ${lacking.join(', ')}.`)
     this.node = node
     this.view = view
     this.caller = { kind: 'service', tenant: tenant as TenantId, scopes: new Set(['read', 'write']), actor: 'import' }

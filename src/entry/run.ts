@@ -50,11 +50,13 @@ async function readyKey({ dataDir }: Settings): Promise<string | null> {
   }
 }
 
-/** Imports the packages of this project, unless that was done, and makes a key, unless there is one. */
+/** Imports the packages of this project, unless that was done or the model is another, and makes a key, if need be. */
 async function fill(node: Node, { dataDir }: Settings): Promise<string> {
   const [imported] = await node.reader.rows("select 1 from meta where name = 'imported'", [])
   if (!imported) {
-    await importInto(node, demoTenant, `${projectRoot}/node_modules`)
+    const { lackingForImport } = await import('./import.ts')
+    if (lackingForImport(model).length === 0) await importInto(node, demoTenant, `${projectRoot}/node_modules`)
+    else console.log('The model is not the example: nothing is imported.')
     const sql = "insert or ignore into meta(name, value) values ('imported', 'yes')"
     await node.primary.commit({ steps: [{ sql, args: [] }] })
   }
