@@ -64,12 +64,12 @@ export function parseListQuery(view: ResourceView, search: string): Query {
   const filters: Filter[] = []
   const given = new Map<string, string>()
   for (const [name, text] of pairs) {
-    if (!listParameters.includes(name)) {
-      const filter = parseFilter(view, name, text, faults)
-      if (filter) filters.push(filter)
-    } else if (given.has(name)) {
-      faults.add('invalid-parameter', name, 'repeated', `The parameter "${name}" is given twice.`)
-    } else given.set(name, text)
+    if (listParameters.includes(name)) {
+      takeOnce(given, name, text, faults)
+      continue
+    }
+    const filter = parseFilter(view, name, text, faults)
+    if (filter) filters.push(filter)
   }
   if (filters.length > limits.filterTermsMax) {
     const message = `A query takes at most ${limits.filterTermsMax} filter terms; this one has ${filters.length}.`
@@ -93,7 +93,7 @@ export function parseRecordQuery(view: ResourceView, search: string): Selection 
   const faults = new Faults()
   const given = new Map<string, string>()
   for (const [name, text] of parsePairs(search)) {
-    if (name === 'fields' || name === 'include') given.set(name, text)
+    if (name === 'fields' || name === 'include') takeOnce(given, name, text, faults)
     else refuseUnknown(name, ['fields', 'include'], 'unknown-parameter', faults)
   }
   const selection = parseSelection(view, given, 1, faults)
@@ -106,12 +106,18 @@ export function parsePaging(search: string): { limit: number; after: string | nu
   const faults = new Faults()
   const given = new Map<string, string>()
   for (const [name, text] of parsePairs(search)) {
-    if (name === 'limit' || name === 'after') given.set(name, text)
+    if (name === 'limit' || name === 'after') takeOnce(given, name, text, faults)
     else refuseUnknown(name, ['limit', 'after'], 'unknown-parameter', faults)
   }
   const limit = parseLimit(given.get('limit'), limits.pageRowsMax, faults)
   faults.throwIfAny()
   return { limit, after: given.get('after') ?? null }
+}
+
+/** Two values of one parameter are refused: which of them a proxy or a cache on the way went by is not known. */
+function takeOnce(given: Map<string, string>, name: string, text: string, faults: Faults) {
+  if (given.has(name)) faults.add('invalid-parameter', name, 'repeated', `The parameter "${name}" is given twice.`)
+  else given.set(name, text)
 }
 
 function parseSelection(view: ResourceView, given: Map<string, string>, rows: number, faults: Faults): Selection {

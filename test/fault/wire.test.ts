@@ -206,6 +206,8 @@ describe('requests that are odd and allowed', () => {
     ['two question marks', head('GET /users??limit=1'), 'GET', 422],
     ['a pair without a name', head('GET /users?=1'), 'GET', 422],
     ['a parameter twice', head('GET /users?limit=1&limit=1'), 'GET', 400],
+    ['a parameter of a record twice', head('GET /users/USER?fields=id&fields=name'), 'GET', 400],
+    ['a parameter of a history twice', head('GET /users/USER/history?limit=1&limit=2'), 'GET', 400],
     ['an operator twice', head('GET /users?handle[eq][eq]=a'), 'GET', 422],
     ['brackets that do not close', head('GET /users?handle[eq=a'), 'GET', 422],
     ['half an escape', head('GET /users?handle=%f'), 'GET', 400],
