@@ -158,6 +158,27 @@ describe('rows 1 and 2, for the embedded database: kill -9', () => {
     },
   )
 
+  test.skipIf(noInjection !== null)(
+    `while it moves the log into the database as it stops${noInjection ? ` (skipped: ${noInjection})` : ''}: nothing is lost`,
+    async () => {
+      const wishes = new Wishes(folder.key)
+      for (const place of [
+        'pwrite64:signal=KILL:when=1',
+        'pwrite64:signal=KILL:when=4',
+        'fsync,fdatasync:signal=KILL:when=1',
+      ]) {
+        const server = await spawnServer({ dataDir: folder.path })
+        for (let i = 0; i < 20; i++) wantNext(wishes, 'moving')
+        await wishes.sendAll(server.url)
+        const injection = await inject(server.pid, place)
+        expect(await server.end('SIGTERM')).toBe(null)
+        await injection.stop()
+      }
+      await settleAndAccount(wishes, 'moving')
+      expect(wishes.foundDone).toBe(0)
+    },
+  )
+
   test('a database that was killed is opened by a plain reader beside it, before any server', async () => {
     const server = await spawnServer({ dataDir: folder.path })
     const wishes = new Wishes(folder.key)
