@@ -1,6 +1,8 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { createTokenSealer, type Epoch, type Seq } from '../../src/log/position.ts'
 import { type TestServer, testServer } from '../support/server.ts'
+
+setDefaultTimeout(60_000)
 
 const nobody = '0190ffff-0000-7000-8000-000000000000'
 

@@ -1,11 +1,13 @@
 import type { Database } from 'bun:sqlite'
-import { beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { comments } from '../../src/model/comments.ts'
 import { model } from '../../src/model/index.ts'
 import { posts } from '../../src/model/posts.ts'
 import { postTags, tags } from '../../src/model/tags.ts'
 import { users } from '../../src/model/users.ts'
 import { databaseCopies } from '../support/raw.ts'
+
+setDefaultTimeout(60_000)
 
 const time = '2026-01-01T00:00:00.000Z'
 

@@ -1,5 +1,7 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { type TestServer, testServer } from '../support/server.ts'
+
+setDefaultTimeout(60_000)
 
 describe('a record, from its creation to its end', () => {
   let server: TestServer

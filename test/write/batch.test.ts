@@ -1,8 +1,10 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { model } from '../../src/model/index.ts'
 import { limits } from '../../src/schema/limits.ts'
 import { complaintsAbout } from '../support/accounting.ts'
 import { type Answer, type TestServer, testServer } from '../support/server.ts'
+
+setDefaultTimeout(60_000)
 
 let server: TestServer
 beforeAll(async () => {

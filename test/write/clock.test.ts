@@ -1,6 +1,8 @@
-import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
 import { type TestApp, testApp } from '../support/app.ts'
 import { get } from '../support/random-world.ts'
+
+setDefaultTimeout(60_000)
 
 let clock = Date.UTC(2026, 0, 1)
 let server: TestApp
