@@ -253,6 +253,19 @@ describe('what cannot be imported is skipped with the reason', () => {
     expect(await importAll()).toEqual({ ...report, users: 0, posts: 0, unchanged: 3 })
   })
 
+  test('a record that was changed since is set back, though the same batch was written within a day', async () => {
+    write('a', { 'package.json': { name: 'a' }, 'README.md': 'A.' })
+    await importAll()
+    {
+      using database = new Database(join(dataDir, 'perigee.db'))
+      database.run("update posts set body = 'Another.'")
+    }
+    expect(await importAll()).toMatchObject({ posts: 1, unchanged: 1 })
+    expect(column('select body from posts')).toEqual(['A.'])
+    expect(column('select key from idempotency').every((key) => /^import:[\w-]{43}$/.test(String(key)))).toBe(true)
+    expect(column('select count(*) from idempotency')).toEqual([2])
+  })
+
   test('two authors whose names make one handle are one user, the first', async () => {
     write('a', { 'package.json': { name: 'a', author: 'Jose' }, 'README.md': 'A.' })
     write('b', { 'package.json': { name: 'b', author: 'José' }, 'README.md': 'B.' })
