@@ -26,7 +26,7 @@ async function makePost(url: string, key: string) {
   })
 }
 
-const noSmallDisk = await whyNoSmallDisk('/mnt')
+const noSmallDisk = await whyNoSmallDisk()
 if (noSmallDisk) console.error(`SKIPPED, disk full (row 5), because ${noSmallDisk}`)
 
 describe.skipIf(noSmallDisk !== null)(`row 5: a full disk${noSmallDisk ? ` (skipped: ${noSmallDisk})` : ''}`, () => {

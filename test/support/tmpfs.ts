@@ -66,14 +66,17 @@ export async function smallDisk(folder: string, mebibytes: number): Promise<Smal
 }
 
 /** Why there can be no small disk here, or null where there can. */
-export async function whyNoSmallDisk(folder: string): Promise<string | null> {
+export async function whyNoSmallDisk(): Promise<string | null> {
   if (process.platform !== 'linux') return 'mount namespaces are of Linux'
   if (!Bun.which('unshare') || !Bun.which('nsenter')) return 'unshare and nsenter are not installed'
+  const folder = temporaryFolder()
   try {
-    const disk = await smallDisk(folder, 1)
+    const disk = await smallDisk(folder.path, 1)
     disk.remove()
     return null
   } catch (error) {
     return (error as Error).message.trim()
+  } finally {
+    folder.remove()
   }
 }
