@@ -34,7 +34,7 @@ export async function start() {
   const settings = readSettings(process.env, demoTenant)
   await checkAddress(settings)
   const applied = await migrateDataDir(settings.dataDir)
-  if (applied > 0) console.log(`Brought the database in ${settings.dataDir} to the newest of ${applied} migration(s).`)
+  if (applied > 0) console.log(`Applied ${applied} migration(s) to ${settings.dataDir}.`)
   const key = (await readyKey(settings)) ?? (await withNode((node) => fill(node, settings), settings))
   await listen(settings, [`  key    ${key}   (tenant ${demoTenant}, kept in ${settings.dataDir}/dev-key)`])
 }
