@@ -131,12 +131,16 @@ function mayBeWrong(d: Derived): string {
 function spreadCopy(d: Derived, event: TriggerEvent): string[] {
   if (event === 'delete') return []
   const [holder, field] = [q(d.holder), q(d.field ?? '')]
-  const changed = event === 'insert' ? '1' : `old.${field} is not new.${field}`
+  const stale = `tenant = new.tenant and ${q(d.link)} = new.id and ${q(d.column)} is not new.${field}`
+  const update = `update ${holder} set ${q(d.column)} = new.${field}, version = version + 1 where`
+  // Records that refer to one before it is there take foreign keys that are switched off: nothing to count for every insert.
+  if (event === 'insert') return [`${update} ${stale}`]
+  const changed = `old.${field} is not new.${field}`
   const copies = `from ${holder} where tenant = new.tenant and ${q(d.link)} = new.id`
   const size = `(select count(*) from (select 1 ${copies} limit ${d.fanoutRowsMax + 1}))`
   return [
     `insert into fanout(tenant, source, target, field) select new.tenant, new.id, '${d.holder}', '${d.column}' where ${changed} and ${size} > ${d.fanoutRowsMax}`,
-    `update ${holder} set ${q(d.column)} = new.${field}, version = version + 1 where ${changed} and ${size} <= ${d.fanoutRowsMax} and tenant = new.tenant and ${q(d.link)} = new.id and ${q(d.column)} is not new.${field}`,
+    `${update} ${changed} and ${size} <= ${d.fanoutRowsMax} and ${stale}`,
   ]
 }
 
