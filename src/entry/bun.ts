@@ -1,4 +1,5 @@
 import { type App, createApp } from '../http/app.ts'
+import { Metrics } from '../http/metrics.ts'
 import { baseHeaders } from '../http/present.ts'
 import type { TenantId } from '../schema/access.ts'
 import type { Model } from '../schema/model.ts'
@@ -23,10 +24,12 @@ export async function startServer(settings: Settings, model: Model): Promise<Run
     process.exit(70)
   })
   let stopping = false
+  const elapsed = () => performance.now()
   const app = createApp({
     ...node,
     now: Date.now,
-    elapsed: () => performance.now(),
+    elapsed,
+    metrics: new Metrics(elapsed),
     publicTenant: settings.publicTenant as TenantId | null,
     allowedOrigins: new Set(settings.allowedOrigins),
     region: settings.region,

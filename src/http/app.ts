@@ -1,4 +1,4 @@
-import { type Context, Hono } from 'hono'
+import { type Context, Hono, type HonoRequest } from 'hono'
 import { MemoryCache } from '../cache/memory.ts'
 import type { Seq } from '../log/position.ts'
 import { Problem, problemCodes, problemType } from '../problem.ts'
@@ -10,10 +10,9 @@ import { createAuthenticate } from './auth.ts'
 import { hasLongBody } from './body.ts'
 import { allowOrigin, optionsHeaders } from './cors.ts'
 import { hasSoundHost } from './guard.ts'
-import { Metrics } from './metrics.ts'
 import { baseHeaders, jsonHeaders, problemResponse } from './present.ts'
 import { historyHandler, keptResponse, listHandler, recordHandler } from './reads.ts'
-import type { AppOptions, Service } from './service.ts'
+import type { AppOptions, Local, Service, Through } from './service.ts'
 import { batchHandler, writeHandler } from './writes.ts'
 
 export interface App {
@@ -30,7 +29,6 @@ export function createApp(options: AppOptions): App {
     views,
     newest,
     authenticate: createAuthenticate(options),
-    metrics: new Metrics(),
     answers: new MemoryCache(limits.answerCacheBytesMax),
   }
   const hono = new Hono()
@@ -44,21 +42,33 @@ export function createApp(options: AppOptions): App {
       detail: `There is no ${c.req.path.slice(0, 100)}; the resources are ${names}; see /docs.`,
     })
   })
-  hono.onError((error, c) => failure(service, error, c))
-  return { fetch: (request) => serve(hono, service, request) }
+  hono.onError((error, c) => failure(service, error, c.req))
+  const local: Local = (request) =>
+    (request.method === 'GET' ? keptResponse(service, request) : null) ?? hono.fetch(request)
+  return { fetch: (request) => serve(service, local, request) }
 }
 
-function serve(hono: Hono, service: Service, request: Request): Soon<Response> {
+function serve(service: Service, local: Local, request: Request): Soon<Response> {
   if (!hasSoundHost(request)) return problemResponse(new Problem('invalid-host'), '', { Connection: 'close' })
   if (request.url.length > limits.urlCharsMax) return problemResponse(new Problem('uri-too-long'), '')
   if (request.method !== 'HEAD' && !methodsKnown.includes(request.method)) {
     const headers = { Allow: methodsKnown.join(', ') }
     return problemResponse(new Problem('method-not-allowed', { headers }), '')
   }
-  const kept = request.method === 'GET' ? keptResponse(service, request) : null
-  const response = kept ?? hono.fetch(request)
+  const response = service.through ? around(service, service.through, local, request) : local(request)
   const origin = request.headers.get('origin')
   return origin === null ? response : andThen(response, (each) => allowOrigin(each, origin, service.allowedOrigins))
+}
+
+/** What the node puts around its own answer. A problem of its own was read at no position of the log, so it tells none. */
+function around(service: Service, through: Through, local: Local, request: Request): Soon<Response> {
+  const fail = (error: unknown) => problemAnswer(service, error, request, new URL(request.url).pathname)
+  try {
+    const response = through.answer(request, local, service)
+    return response instanceof Promise ? response.catch(fail) : response
+  } catch (error) {
+    return fail(error)
+  }
 }
 
 /** Answers one request; `start` is when it began, on the monotonic clock. */
@@ -69,9 +79,9 @@ function measured(service: Service, route: string, handler: Handler): (c: Contex
   const answerWithin = (c: Context, start: number): Soon<Response> => {
     try {
       const response = handler(c, start)
-      return response instanceof Promise ? response.catch((error) => failure(service, error, c)) : response
+      return response instanceof Promise ? response.catch((error) => failure(service, error, c.req)) : response
     } catch (error) {
-      return failure(service, error, c)
+      return failure(service, error, c.req)
     }
   }
   return (c) => {
@@ -127,22 +137,19 @@ function refuseOthers(hono: Hono, path: string, methods: string) {
 }
 
 function addOperations(hono: Hono, service: Service) {
-  const { reader, primary, metrics, elapsed } = service
-  const started = elapsed()
+  const { reader, primary, metrics, epoch, region, through } = service
   const plain = { ...jsonHeaders, 'Cache-Control': 'no-store' }
   hono.get('/livez', () => new Response('{"status":"live"}', { headers: plain }))
   hono.get('/readyz', async () => {
     const reason = service.unready()
     if (reason !== null) throw new Problem('not-ready', { detail: reason, headers: { 'Retry-After': '1' } })
     const seq = await positionOf(reader)
-    return new Response(
-      JSON.stringify({ status: 'ready', region: service.region, epoch: service.epoch, position: seq }),
-      { headers: plain },
-    )
+    const more = through?.health({ epoch, seq })
+    return new Response(JSON.stringify({ status: 'ready', region, epoch, position: seq, ...more }), { headers: plain })
   })
   hono.get('/metrics', async () => {
     const seq = await positionOf(reader)
-    const text = metrics.render({ seq, primary: primary.stats(), uptimeSeconds: (elapsed() - started) / 1000 })
+    const text = metrics.render({ seq, primary: primary.stats(), more: through?.metrics({ epoch, seq }) ?? [] })
     return new Response(text, {
       headers: { ...baseHeaders, 'Content-Type': 'text/plain; version=0.0.4', 'Cache-Control': 'no-store' },
     })
@@ -176,22 +183,30 @@ async function positionOf(reader: Reader): Promise<Seq> {
   return Number(row?.[0] ?? 0) as Seq
 }
 
+/** What a handler threw as an answer, at the position that it was read at. */
+async function failure(service: Service, error: unknown, { raw, path }: HonoRequest): Promise<Response> {
+  if (!(error instanceof Problem) || error.status >= 500) return problemAnswer(service, error, raw, path)
+  const seq = (error.details.seq ?? (await positionOf(service.reader))) as Seq
+  const token = service.sealer.seal({ epoch: service.epoch, seq })
+  return problemAnswer(service, error, raw, path, { 'Consistency-Token': token })
+}
+
 /** Any error as an answer. What is no Problem is a fault of ours: it is reported with an id, and the caller gets the id. */
-async function failure(service: Service, error: unknown, c: Context): Promise<Response> {
-  const headers: Record<string, string> = { 'API-Version': service.newest.version.date }
-  if (hasLongBody(c.req.raw)) headers.Connection = 'close'
-  let problem: Problem
-  if (error instanceof Problem) {
-    problem = error
-    if (problem.status < 500) {
-      const seq = (problem.details.seq ?? (await positionOf(service.reader))) as Seq
-      headers['Consistency-Token'] = service.sealer.seal({ epoch: service.epoch, seq })
-    }
-  } else {
-    const requestId = service.newId()
-    service.onFault(error, requestId)
-    problem = new Problem('internal-error', { headers: { 'X-Request-Id': requestId } })
-  }
-  const response = problemResponse(problem, c.req.path, headers)
-  return c.req.method === 'HEAD' ? new Response(null, response) : response
+function problemAnswer(
+  service: Service,
+  error: unknown,
+  request: Request,
+  path: string,
+  position: Readonly<Record<string, string>> = {},
+): Response {
+  const headers: Record<string, string> = { 'API-Version': service.newest.version.date, ...position }
+  if (hasLongBody(request)) headers.Connection = 'close'
+  const response = problemResponse(error instanceof Problem ? error : faultOf(service, error), path, headers)
+  return request.method === 'HEAD' ? new Response(null, response) : response
+}
+
+function faultOf(service: Service, error: unknown): Problem {
+  const requestId = service.newId()
+  service.onFault(error, requestId)
+  return new Problem('internal-error', { headers: { 'X-Request-Id': requestId } })
 }

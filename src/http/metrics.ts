@@ -14,6 +14,13 @@ type SeriesByStatus = Map<number, Series>
 /** Counts requests by what they were and how they ended; renders the Prometheus text format 0.0.4. */
 export class Metrics {
   private readonly seriesByMethodByRoute = new Map<string, Map<string, SeriesByStatus>>()
+  private readonly uptimeMs: () => number
+
+  /** `elapsed` is a monotonic clock of milliseconds. */
+  constructor(elapsed: () => number) {
+    const start = elapsed()
+    this.uptimeMs = () => elapsed() - start
+  }
 
   /** `route` is one of the app's own routes, never a caller's text. */
   record(method: string, route: string, status: number, milliseconds: number) {
@@ -44,7 +51,8 @@ export class Metrics {
     }
   }
 
-  render(gauges: { readonly seq: number; readonly primary: PrimaryStats; readonly uptimeSeconds: number }): string {
+  /** `more` are lines of the same format. */
+  render(gauges: { readonly seq: number; readonly primary: PrimaryStats; readonly more: readonly string[] }): string {
     const lines = [
       '# HELP perigee_http_request_duration_seconds Time from the first byte routed to the answer handed over.',
       '# TYPE perigee_http_request_duration_seconds histogram',
@@ -70,12 +78,14 @@ export class Metrics {
       ),
       ...metric('perigee_commit_groups_total', 'counter', 'Transactions committed; one fsync each.', primary.groups),
       ...metric('perigee_commit_batches_total', 'counter', 'Batches that went into them.', primary.batches),
-      ...metric('perigee_uptime_seconds', 'gauge', 'Seconds since the process began to serve.', gauges.uptimeSeconds),
+      ...metric('perigee_uptime_seconds', 'gauge', 'Seconds since the process began to serve.', this.uptimeMs() / 1000),
+      ...gauges.more,
     )
     return `${lines.join('\n')}\n`
   }
 }
 
-function metric(name: string, type: string, help: string, value: number): string[] {
+/** One number with what it is, in the text format. */
+export function metric(name: string, type: string, help: string, value: number): string[] {
   return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, `${name} ${value}`]
 }

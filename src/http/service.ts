@@ -3,6 +3,7 @@ import type { Epoch, Position, TokenSealer } from '../log/position.ts'
 import { Problem } from '../problem.ts'
 import type { TenantId } from '../schema/access.ts'
 import type { Model } from '../schema/model.ts'
+import type { Soon } from '../soon.ts'
 import type { Primary } from '../store/primary.ts'
 import type { Reader } from '../store/reader.ts'
 import type { ResourceView, View } from '../version/view.ts'
@@ -32,6 +33,22 @@ export interface AppOptions {
   readonly docsScript: () => Promise<Response>
   /** Told of every fault of ours, with the id that the caller was given. */
   readonly onFault: (error: unknown, requestId: string) => void
+  /** Made by the entry, so that the numbers outlive an app. */
+  readonly metrics: Metrics
+  /** Absent where the node answers everything itself. */
+  readonly through?: Through
+}
+
+/** What a node itself answers to a request; never throws. */
+export type Local = (request: Request) => Soon<Response>
+
+/** What a node puts around its own answers, and what it then says of itself. */
+export interface Through {
+  /** Answers a request that has passed the guards, by `local` or otherwise. A Problem that it throws is the answer. */
+  answer(request: Request, local: Local, service: Service): Soon<Response>
+  /** More members of what `/readyz` answers of a node at `position`, and more lines of what `/metrics` does. */
+  health(position: Position): Readonly<Record<string, unknown>>
+  metrics(position: Position): readonly string[]
 }
 
 /** What handlers share. */
@@ -39,7 +56,6 @@ export interface Service extends AppOptions {
   readonly views: ReadonlyMap<string, View>
   readonly newest: View
   readonly authenticate: Authenticate
-  readonly metrics: Metrics
   readonly answers: MemoryCache<ReadAnswer>
 }
 

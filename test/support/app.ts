@@ -1,6 +1,7 @@
 import { createKey } from '../../src/entry/keys.ts'
 import { databaseFile, migrateDataDir, type Node, openNode } from '../../src/entry/node.ts'
 import { type App, createApp } from '../../src/http/app.ts'
+import { Metrics } from '../../src/http/metrics.ts'
 import type { AppOptions } from '../../src/http/service.ts'
 import { model } from '../../src/model/index.ts'
 import type { TenantId } from '../../src/schema/access.ts'
@@ -29,6 +30,7 @@ export async function testApp(change: (options: AppOptions) => Partial<AppOption
     ...node,
     now: Date.now,
     elapsed: () => performance.now(),
+    metrics: new Metrics(() => performance.now()),
     publicTenant: 'demo' as TenantId,
     allowedOrigins: new Set(),
     region: 'test',

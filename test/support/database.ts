@@ -6,6 +6,7 @@ import { createKey } from '../../src/entry/keys.ts'
 import { databaseFile, digest, migrationsFolder } from '../../src/entry/node.ts'
 import { modelTriggers } from '../../src/entry/triggers.ts'
 import { type App, createApp } from '../../src/http/app.ts'
+import { Metrics } from '../../src/http/metrics.ts'
 import { createTokenSealer, type Epoch } from '../../src/log/position.ts'
 import type { TenantId } from '../../src/schema/access.ts'
 import type { IdentifiedTable } from '../../src/schema/columns.ts'
@@ -110,6 +111,7 @@ export function readingApp(model: Model, reader: Reader, options: ReadingAppOpti
     digest,
     now,
     elapsed: () => performance.now(),
+    metrics: new Metrics(() => performance.now()),
     newId: () => Bun.randomUUIDv7(),
     publicTenant: publicTenant as TenantId | null,
     allowedOrigins: new Set(),

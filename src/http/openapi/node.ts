@@ -64,9 +64,9 @@ function readinessRoute(parts: Parts): Route {
 }
 
 function metricsRoute(parts: Parts): Route {
-  const metrics = new Metrics()
+  const metrics = new Metrics(() => 0)
   metrics.record('GET', '/livez', 200, 0.3)
-  const value = metrics.render({ seq: 1842, primary: { waiting: 0, groups: 310, batches: 1790 }, uptimeSeconds: 3600 })
+  const value = metrics.render({ seq: 1842, primary: { waiting: 0, groups: 310, batches: 1790 }, more: [] })
   return open(parts, 'metrics', [], {
     path: '/metrics',
     summary: 'Read the numbers of the node',
