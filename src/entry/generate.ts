@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { Trigger } from '../log/triggers.ts'
 import { backfillSql, isKeptBy } from '../schema/derived.ts'
 import type { Model } from '../schema/model.ts'
+import { guardTrigger } from '../store/guard.ts'
 import { migrateDatabase, migrationsOf } from '../store/migrate.ts'
 import { CommandError } from './node.ts'
 import { modelTriggers } from './triggers.ts'
@@ -141,7 +142,7 @@ function triggersOf(database: Database): Trigger[] {
 
 /** Whether the trigger is of those that Perigee makes; a model's authors may add others by migrations of their own. */
 function isOurs(trigger: Trigger): boolean {
-  return /_(after_(insert|update|delete)|keeps_key)$/.test(trigger.name)
+  return /_(after_(insert|update|delete)|keeps_key)$/.test(trigger.name) || trigger.name === guardTrigger.name
 }
 
 function dropTrigger(name: string): string {

@@ -107,7 +107,7 @@ async function warnOfDifference(node: Node) {
     (await node.reader.rows("select name, sql from sqlite_master where type = 'trigger'", [])) as [string, string][],
   )
   const differing = modelTriggers(model).filter((trigger) => made.get(trigger.name) !== trigger.sql)
-  const tables = new Set(differing.map((trigger) => trigger.name.replace(/_(after_\w+|keeps_key)$/, '')))
+  const tables = new Set(differing.map((trigger) => trigger.name.replace(/_(after_\w+|keeps_key|refuses)$/, '')))
   if (tables.size > 0)
     console.error(
       `perigee: the database is not that of src/model/: ${[...tables].join(', ')} differ. Run "bun run generate", then "bun run migrate".`,

@@ -34,6 +34,7 @@ const reservedResources = [
   'idempotency',
   'keys',
   'batchResults',
+  'mustChange',
   'meta',
 ]
 

@@ -9,7 +9,7 @@ export interface Call {
 
 /** One statement of a batch. */
 export interface Step extends Call {
-  /** The statement must change a row, or answer one where it answers, or the whole batch is refused. */
+  /** The statement must change a row, or the whole batch is refused. */
   readonly guarded?: boolean
   /** Its rows are the batch's answer. */
   readonly answers?: boolean

@@ -1,4 +1,5 @@
-import { index, integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+import { sql } from 'drizzle-orm'
+import { index, integer, primaryKey, sqliteTable, sqliteView, text } from 'drizzle-orm/sqlite-core'
 
 /** The engine's own tables. Triggers and the write path fill them; migrations make them beside the model's. */
 
@@ -73,6 +74,9 @@ export const batchResults = sqliteTable('batchResults', {
   place: integer().primaryKey(),
   result: text().notNull(),
 })
+
+/** Takes the count of rows that a statement changed, and refuses none: see `guard.ts`. It holds nothing. */
+export const mustChange = sqliteView('mustChange', { rows: integer() }).as(sql`select 0 as "rows"`)
 
 /** API keys, by the SHA-256 of the key. The key itself is nowhere. */
 export const keys = sqliteTable('keys', {

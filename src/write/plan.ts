@@ -48,7 +48,14 @@ function answerSteps(request: WriteRequest, stored: StoredWith | null): Step[] {
   if (request.single && command) {
     const { answer, storedAnswer } = compileCommand(command, request.caller)
     const text = stored ? storedAnswer : answer
-    return [{ sql: text.sql, args: text.bind({ command, request, index: 0, stored }), answers: true, guarded: true }]
+    return [
+      {
+        sql: text.sql,
+        args: text.bind({ command, request, index: 0, stored }),
+        answers: true,
+        guarded: stored !== null,
+      },
+    ]
   }
   const answer: Step = stored
     ? {

@@ -1,5 +1,4 @@
 import { Database } from 'bun:sqlite'
-import type { SQLiteTable } from 'drizzle-orm/sqlite-core'
 import { startServer } from '../../src/entry/bun.ts'
 import { makeStrict } from '../../src/entry/generate.ts'
 import { createKey } from '../../src/entry/keys.ts'
@@ -46,7 +45,7 @@ export async function makeDatabase(dataDir: string, { model, tables }: ModelWith
 
 async function tableStatements(tables: readonly IdentifiedTable[]): Promise<string[]> {
   const { generateSQLiteDrizzleJson, generateSQLiteMigration } = await import('drizzle-kit/api')
-  const wanted: Record<string, SQLiteTable> = { ...engineTables }
+  const wanted: Record<string, unknown> = { ...engineTables }
   for (const [i, table] of tables.entries()) wanted[`table${i}`] = table
   const nothing = await generateSQLiteDrizzleJson({})
   const statements = await generateSQLiteMigration(nothing, await generateSQLiteDrizzleJson(wanted))
