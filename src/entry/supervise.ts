@@ -1,0 +1,79 @@
+/** A process of this one's own. */
+export interface Child {
+  /** How it ended, as a sentence. */
+  readonly ended: Promise<string>
+  kill(signal: NodeJS.Signals): void
+}
+
+/** Keeps one child process running. */
+export interface Supervisor<C extends Child> {
+  /** The one that runs; null between two. */
+  child(): C | null
+  /** How often another was started in place of one that ended. */
+  restarts(): number
+  /** Ends the one that runs, so that another is started. */
+  renew(): Promise<void>
+  /** Ends the one that runs and starts no other. */
+  stop(): Promise<void>
+}
+
+/** A child that ran for as long as this is started again at once. */
+const steadyMs = 10_000
+
+/** One that ended sooner is started again at once too, but the next such one after a pause that doubles up to the last. */
+const pauseMsMin = 100
+const pauseMsMax = 5_000
+
+/** How long a child may take to end on SIGTERM before it is killed. */
+const graceMs = 3_000
+
+/** Starts a child, and another whenever one ends, which is told. Throws where the first cannot be started. */
+export function supervise<C extends Child>(start: () => C, tell: (sentence: string) => void): Supervisor<C> {
+  const stopping = Promise.withResolvers<void>()
+  let isStopping = false
+  let restarts = 0
+  let child: C | null = start()
+
+  async function follow(first: C) {
+    let quickEnds = 0
+    for (let next: C | null = first; next; next = isStopping ? null : startAgain()) {
+      const started = performance.now()
+      const how = await next.ended
+      child = null
+      if (isStopping) return
+      tell(how)
+      quickEnds = performance.now() - started < steadyMs ? quickEnds + 1 : 0
+      await Promise.race([Bun.sleep(pauseAfter(quickEnds)), stopping.promise])
+    }
+  }
+
+  function startAgain(): C {
+    child = start()
+    restarts++
+    return child
+  }
+
+  const followed = follow(child)
+  return {
+    child: () => child,
+    restarts: () => restarts,
+    renew: () => (child ? end(child) : Promise.resolve()),
+    async stop() {
+      isStopping = true
+      stopping.resolve()
+      if (child) await end(child)
+      await followed
+    },
+  }
+}
+
+function pauseAfter(quickEnds: number): number {
+  return quickEnds < 2 ? 0 : Math.min(pauseMsMax, pauseMsMin * 2 ** (quickEnds - 2))
+}
+
+async function end(child: Child) {
+  child.kill('SIGTERM')
+  const timer = setTimeout(() => child.kill('SIGKILL'), graceMs)
+  await child.ended
+  clearTimeout(timer)
+}
