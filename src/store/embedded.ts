@@ -1,13 +1,9 @@
 import { answersBit, guardedBit, type WireBatch, type WriterAnswer, type WriterMessage } from './embedded-wire.ts'
-import type { Batch, Outcome, Primary } from './primary.ts'
+import { Groups } from './groups.ts'
+import type { Batch, Primary } from './primary.ts'
 
 /** Texts that the writer keeps prepared before it starts anew. */
 const textsMax = 2_000
-
-interface Waiting {
-  readonly batch: Batch
-  readonly settle: (outcome: Outcome) => void
-}
 
 export interface EmbeddedOptions {
   /** The database file, already migrated. */
@@ -30,31 +26,23 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Primary> {
   const worker = new Worker(new URL('./embedded-writer.ts', import.meta.url).href)
   const textIds = new Map<string, number>()
   let newTexts: string[] = []
-  let waiting: Waiting[] = []
-  let inFlight: Waiting[] = []
-  let isSending = false
-  let batches = 0
-  let groups = 0
-  let whenIdle: (() => void) | undefined
   let onControl: ((answer: WriterAnswer['kind']) => void) | undefined
   let dead = false
+  const groups = new Groups({
+    waitingMax: options.waitingMax,
+    groupBatchesMax: options.groupBatchesMax ?? 256,
+    send,
+  })
 
   worker.onmessage = (event: MessageEvent<string>) => {
     const answer = JSON.parse(event.data) as WriterAnswer
     if (answer.kind !== 'outcomes') return onControl?.(answer.kind)
     options.onCommit?.()
-    const settled = inFlight
-    inFlight = []
-    if (waiting.length > 0) send()
-    for (const [i, each] of settled.entries()) each.settle(answer.outcomes[i] ?? { kind: 'unknown' })
-    if (inFlight.length === 0) whenIdle?.()
+    groups.settle(answer.outcomes)
   }
   worker.onerror = (event) => {
     dead = true
-    for (const each of [...inFlight, ...waiting]) each.settle({ kind: 'unknown' })
-    inFlight = []
-    waiting = []
-    whenIdle?.()
+    groups.abandon()
     options.onDeath(new Error(`the writer thread died: ${event.message}`))
   }
 
@@ -84,20 +72,13 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Primary> {
     worker.postMessage(JSON.stringify(message))
   }
 
-  function send() {
-    isSending = false
-    if (inFlight.length > 0 || waiting.length === 0) return
-    const most = options.groupBatchesMax ?? 256
-    inFlight = waiting.length <= most ? waiting : waiting.slice(0, most)
-    waiting = waiting.length <= most ? [] : waiting.slice(most)
+  function send(group: readonly Batch[]) {
     const forget = textIds.size > textsMax
     if (forget) textIds.clear()
-    const wire = inFlight.map((each) => toWire(each.batch))
+    const batches = group.map(toWire)
     const texts = newTexts
     newTexts = []
-    groups++
-    batches += inFlight.length
-    post({ kind: 'group', forget, texts, batches: wire })
+    post({ kind: 'group', forget, texts, batches })
   }
 
   async function control(message: WriterMessage, until: WriterAnswer['kind']) {
@@ -109,25 +90,10 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Primary> {
 
   await control({ kind: 'open', file: options.file }, 'opened')
   return {
-    commit(batch) {
-      if (dead) return Promise.resolve({ kind: 'failed', reason: 'io' })
-      if (waiting.length >= options.waitingMax) return Promise.resolve({ kind: 'failed', reason: 'overloaded' })
-      const { promise, resolve } = Promise.withResolvers<Outcome>()
-      waiting.push({ batch, settle: resolve })
-      if (inFlight.length === 0 && !isSending) {
-        // What else arrives in this turn of the event loop shares the group.
-        isSending = true
-        setImmediate(send)
-      }
-      return promise
-    },
-    stats: () => ({ waiting: waiting.length + inFlight.length, groups, batches }),
+    commit: (batch) => groups.commit(batch),
+    stats: () => groups.stats(),
     async close() {
-      if (!dead && inFlight.length + waiting.length > 0) {
-        await new Promise<void>((resolve) => {
-          whenIdle = resolve
-        })
-      }
+      await groups.finished()
       if (!dead) await control({ kind: 'close' }, 'closed')
       worker.terminate()
     },

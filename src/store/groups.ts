@@ -1,0 +1,91 @@
+import type { Batch, Outcome, PrimaryStats } from './primary.ts'
+
+export interface GroupOptions {
+  /** Batches that may wait; one more fails as overloaded. */
+  readonly waitingMax: number
+  /** Batches in one group at most, so that the first of them does not wait for too many. */
+  readonly groupBatchesMax: number
+  /** Starts to commit a group. `settle` is told what became of it, before the next group is sent. */
+  readonly send: (group: readonly Batch[]) => void
+}
+
+/** What became of one batch of a group; an error where the batch itself is wrong, a fault of ours. */
+export type Settled = Outcome | Error
+
+interface Waiting {
+  readonly batch: Batch
+  readonly resolve: (outcome: Outcome) => void
+  readonly reject: (fault: Error) => void
+}
+
+/** Group commit: while one group is in flight, the batches that arrive wait and become the next. */
+export class Groups {
+  private readonly options: GroupOptions
+  private waiting: Waiting[] = []
+  private inFlight: Waiting[] = []
+  private isSending = false
+  private isAbandoned = false
+  private batches = 0
+  private groups = 0
+  private whenIdle: (() => void) | undefined
+
+  constructor(options: GroupOptions) {
+    this.options = options
+  }
+
+  commit(batch: Batch): Promise<Outcome> {
+    if (this.isAbandoned) return Promise.resolve({ kind: 'failed', reason: 'io' })
+    if (this.waiting.length >= this.options.waitingMax) return Promise.resolve({ kind: 'failed', reason: 'overloaded' })
+    const { promise, resolve, reject } = Promise.withResolvers<Outcome>()
+    this.waiting.push({ batch, resolve, reject })
+    if (this.inFlight.length === 0 && !this.isSending) {
+      // What else arrives in this turn of the event loop shares the group.
+      this.isSending = true
+      setImmediate(() => this.sendNext())
+    }
+    return promise
+  }
+
+  private sendNext() {
+    this.isSending = false
+    if (this.inFlight.length > 0 || this.waiting.length === 0) return
+    this.inFlight = this.waiting.splice(0, this.options.groupBatchesMax)
+    this.groups++
+    this.batches += this.inFlight.length
+    this.options.send(this.inFlight.map((each) => each.batch))
+  }
+
+  /** The group in flight has ended, each batch as `settled` says in their order; the next group goes. */
+  settle(settled: readonly Settled[]) {
+    const ended = this.inFlight
+    this.inFlight = []
+    this.sendNext()
+    for (const [i, { resolve, reject }] of ended.entries()) {
+      const each = settled[i] ?? { kind: 'unknown' }
+      if (each instanceof Error) reject(each)
+      else resolve(each)
+    }
+    if (this.inFlight.length === 0) this.whenIdle?.()
+  }
+
+  /** Nothing can be committed any more: what was in flight or waited has an unknown outcome. */
+  abandon() {
+    this.isAbandoned = true
+    for (const each of [...this.inFlight, ...this.waiting]) each.resolve({ kind: 'unknown' })
+    this.inFlight = []
+    this.waiting = []
+    this.whenIdle?.()
+  }
+
+  /** Ends when nothing is in flight and nothing waits. */
+  async finished(): Promise<void> {
+    if (this.inFlight.length + this.waiting.length === 0) return
+    await new Promise<void>((resolve) => {
+      this.whenIdle = resolve
+    })
+  }
+
+  stats(): PrimaryStats {
+    return { waiting: this.waiting.length + this.inFlight.length, groups: this.groups, batches: this.batches }
+  }
+}
