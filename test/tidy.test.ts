@@ -25,13 +25,13 @@ const mayImport: Record<string, readonly string[]> = {
 const vendorFiles: Record<string, RegExp> = {
   hono: /^(http|entry)\//,
   '@hono/zod-openapi': /^http\//,
-  'bun:sqlite': /^(store\/(bun-sqlite|embedded-writer|migrate)|entry\/generate)\.ts$/,
+  'bun:sqlite': /^(store\/(backup|bun-sqlite|embedded-writer|lock|migrate)|entry\/generate)\.ts$/,
   '@libsql/client': /^store\//,
   '@upstash/redis': /^cache\//,
 }
 
 /** Drivers, which only an entry and the drivers themselves may name. */
-const drivers = /^store\/(bun-sqlite|embedded|embedded-writer|migrate)\.ts$/
+const drivers = /^store\/(backup|bun-sqlite|embedded|embedded-writer|lock|migrate)\.ts$/
 
 interface Source {
   readonly path: string
