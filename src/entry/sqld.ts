@@ -31,7 +31,7 @@ const logMb = 200
 const connectionsMax = 4
 
 /** How long sqld itself waits for what is in flight when it is told to stop. */
-const shutdownSeconds = 5
+const shutdownSeconds = 3
 
 /** Lines of sqld's log that are told when it ends. */
 const lastLines = 5

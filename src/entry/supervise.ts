@@ -11,8 +11,8 @@ export interface Supervisor<C extends Child> {
   child(): C | null
   /** How often another was started in place of one that ended. */
   restarts(): number
-  /** Ends the one that runs, so that another is started. */
-  renew(): Promise<void>
+  /** Ends the one that runs, where it is `child`, so that another is started. It hangs, and is soon killed. */
+  renew(child: C): Promise<void>
   /** Ends the one that runs and starts no other. */
   stop(): Promise<void>
 }
@@ -24,8 +24,9 @@ const steadyMs = 10_000
 const pauseMsMin = 100
 const pauseMsMax = 5_000
 
-/** How long a child may take to end on SIGTERM before it is killed. */
-const graceMs = 3_000
+/** How long a child may take to end on SIGTERM before it is killed; and one that hangs. */
+const graceMs = 5_000
+const hungGraceMs = 1_000
 
 /** Starts a child, and another whenever one ends, which is told. Throws where the first cannot be started. */
 export function supervise<C extends Child>(start: () => C, tell: (sentence: string) => void): Supervisor<C> {
@@ -57,11 +58,11 @@ export function supervise<C extends Child>(start: () => C, tell: (sentence: stri
   return {
     child: () => child,
     restarts: () => restarts,
-    renew: () => (child ? end(child) : Promise.resolve()),
+    renew: (hung) => (hung === child ? end(hung, hungGraceMs) : Promise.resolve()),
     async stop() {
       isStopping = true
       stopping.resolve()
-      if (child) await end(child)
+      if (child) await end(child, graceMs)
       await followed
     },
   }
@@ -71,7 +72,7 @@ function pauseAfter(quickEnds: number): number {
   return quickEnds < 2 ? 0 : Math.min(pauseMsMax, pauseMsMin * 2 ** (quickEnds - 2))
 }
 
-async function end(child: Child) {
+async function end(child: Child, graceMs: number) {
   child.kill('SIGTERM')
   const timer = setTimeout(() => child.kill('SIGKILL'), graceMs)
   await child.ended
