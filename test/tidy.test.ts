@@ -15,10 +15,11 @@ const mayImport: Record<string, readonly string[]> = {
   version: ['schema'],
   log: ['shard'],
   store: ['log'],
+  replica: ['log', 'store'],
   read: ['schema', 'version', 'shard', 'log', 'store'],
   write: ['schema', 'version', 'shard', 'log', 'store'],
   http: ['schema', 'version', 'shard', 'log', 'store', 'cache', 'read', 'write'],
-  entry: ['schema', 'version', 'shard', 'log', 'store', 'cache', 'read', 'write', 'http', 'model'],
+  entry: ['schema', 'version', 'shard', 'log', 'store', 'replica', 'cache', 'read', 'write', 'http', 'model'],
 }
 
 /** Files of a vendor: an import of one of these packages is allowed in these files only. */
@@ -26,12 +27,14 @@ const vendorFiles: Record<string, RegExp> = {
   hono: /^(http|entry)\//,
   '@hono/zod-openapi': /^http\//,
   'bun:sqlite': /^(store\/(backup|bun-sqlite|embedded-writer|lock|migrate)|entry\/generate)\.ts$/,
-  '@libsql/client': /^store\//,
+  '@libsql/client': /^store\/libsql-/,
+  '@libsql/client/http': /^store\/libsql-/,
+  '@libsql/hrana-client': /^store\/libsql(-\w+)?\.ts$/,
   '@upstash/redis': /^cache\//,
 }
 
 /** Drivers, which only an entry and the drivers themselves may name. */
-const drivers = /^store\/(backup|bun-sqlite|embedded|embedded-writer|lock|migrate)\.ts$/
+const drivers = /^store\/(backup|bun-sqlite|embedded|embedded-writer|lock|migrate|libsql(-\w+)?)\.ts$/
 
 interface Source {
   readonly path: string

@@ -1,14 +1,21 @@
-import { Database, type Statement } from 'bun:sqlite'
+import { Database, SQLiteError, type Statement } from 'bun:sqlite'
+import type { Epoch } from '../log/position.ts'
+import { Problem } from '../problem.ts'
 import type { Value } from '../value.ts'
 import type { Reader, Row } from './reader.ts'
 
 const statementsMax = 1_000
 
+/** A reader of a file: it answers at once. */
+export interface FileReader extends Reader {
+  rows(sql: string, args: readonly Value[]): readonly Row[]
+}
+
 /**
  * Reads a SQLite file of this machine, read-only, through bun:sqlite, synchronously: a prepared read of one record is
  * cheaper than handing it to another thread. Statements stay prepared, the least recently used is dropped.
  */
-export function openReader(file: string): Reader {
+export function openReader(file: string): FileReader {
   const database = new Database(file, { readonly: true })
   database.run('PRAGMA busy_timeout = 5000')
   // 64 MiB of pages, where SQLite's own default is 2: a page that is not kept is a system call.
@@ -54,3 +61,45 @@ export function openReader(file: string): Reader {
     },
   }
 }
+
+/**
+ * Reads a copy that a replicator writes, as `openReader` reads a database: a statement whose rows might be of another
+ * epoch than `epoch`, or that the copy is too damaged to answer, is a `not-ready` Problem, and `onUnfit` is told.
+ */
+export function openCopyReader(file: string, epoch: Epoch, onUnfit: () => void): FileReader {
+  const reader = openReader(file)
+  let checkedAt = -1
+
+  /** Looked at after a statement: what it could see is then at most as new as what is looked at. */
+  function checkEpoch() {
+    reader.expire()
+    const generation = reader.generation()
+    if (generation === checkedAt) return
+    const [row] = reader.rows("select value from meta where name = 'epoch'", [])
+    if (row?.[0] !== epoch) throw unfit()
+    checkedAt = generation
+  }
+
+  function unfit(): Problem {
+    onUnfit()
+    return new Problem('not-ready', {
+      detail: 'The copy of the data on this node is being replaced.',
+      headers: { 'Retry-After': '1' },
+    })
+  }
+
+  return {
+    ...reader,
+    rows(sql, args) {
+      try {
+        const rows = reader.rows(sql, args)
+        checkEpoch()
+        return rows
+      } catch (error) {
+        throw error instanceof SQLiteError && damage.test(error.code ?? '') ? unfit() : error
+      }
+    },
+  }
+}
+
+const damage = /^SQLITE_(CORRUPT|NOTADB|IOERR|CANTOPEN)/

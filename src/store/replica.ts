@@ -24,3 +24,26 @@ export interface Replica {
   /** Whether the copy has `position`, of the same epoch: at once where it has, else as soon as it does, else false after `ms`. */
   reached(position: Position, ms: number): Promise<boolean>
 }
+
+/**
+ * What became of one sync. `passing` is worth another try on the same copy; a `broken` copy must be made anew; where
+ * the primary's database `refused` the token, only whoever runs the node can help.
+ */
+export type Sync =
+  | {
+      readonly kind: 'synced'
+      /** Pages that were brought. */
+      readonly frames: number
+      /** Where the copy stands now; null while it has no tables yet. */
+      readonly position: Position | null
+    }
+  | { readonly kind: 'failed'; readonly fault: 'passing' | 'broken' | 'refused'; readonly message: string }
+
+/** A copy's file in the hands of its replicator. Driver: `libsql-replica.ts`. */
+export interface Copy {
+  /**
+   * Brings everything that the primary had when it began. Never rejects. It blocks the whole process, for as long as the
+   * primary lets it.
+   */
+  sync(): Promise<Sync>
+}
