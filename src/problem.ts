@@ -36,11 +36,13 @@ const catalogue = {
     'Perigee failed. The fault is ours; the request may be retried with the same Idempotency-Key.',
   ],
   'not-ready': [503, 'The server is not ready.'],
-  overloaded: [503, 'Too many writes are waiting. The request was not applied.'],
+  overloaded: [503, 'Too many requests are waiting. The request was not applied.'],
+  'primary-unreachable': [503, 'The primary cannot be reached. The request was not applied.'],
   'position-not-reached': [503, 'This node has not reached the position of the Consistency-Token.'],
   'storage-error': [503, 'The storage failed. The request was not applied.'],
   'outcome-unknown': [504, 'The write may or may not have been applied. Retry with the same Idempotency-Key.'],
   'storage-full': [507, 'The disk is full. The request was not applied.'],
+  'loop-detected': [508, 'The request goes round between edges: one of them names another as its primary.'],
 } as const satisfies Record<string, readonly [status: number, title: string]>
 
 export type ProblemCode = keyof typeof catalogue

@@ -16,8 +16,16 @@ export async function readBody(request: Request, type: typeof jsonType | typeof 
       headers: { [accept]: type },
     })
   }
+  return readBytes(request)
+}
+
+/** Reads a body of any type, at most `bodyBytesMax`, and stops reading where it is longer. */
+export async function readBytes(request: Request): Promise<Uint8Array> {
+  const length = request.headers.get('content-length')
+  // Two equal lengths arrive as one text, "9, 9", which is no number and must not pass for a small one.
+  if (length !== null && !(Number(length) <= limits.bodyBytesMax)) throw tooLarge()
   try {
-    return await readBytes(request, headers.get('content-length'))
+    return length === null ? await readStream(request) : new Uint8Array(await request.arrayBuffer())
   } catch (error) {
     // The sender has gone, or what it sent is no body: not our fault, and nobody is left to read the answer.
     throw (error as Error).name === 'AbortError'
@@ -29,13 +37,6 @@ export async function readBody(request: Request, type: typeof jsonType | typeof 
 /** Whether a refused request may go on sending a body that nobody reads: its connection is closed after the answer. */
 export function hasLongBody({ headers }: Request): boolean {
   return headers.has('transfer-encoding') || Number(headers.get('content-length')) > limits.bodyBytesMax
-}
-
-async function readBytes(request: Request, length: string | null): Promise<Uint8Array> {
-  if (length === null) return readStream(request)
-  // Two equal lengths arrive as one text, "9, 9", which is no number and must not pass for a small one.
-  if (!(Number(length) <= limits.bodyBytesMax)) throw tooLarge()
-  return new Uint8Array(await request.arrayBuffer())
 }
 
 function refuseEncoding(encoding: string | null) {

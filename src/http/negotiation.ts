@@ -109,6 +109,11 @@ export function matchesTag(ifNoneMatch: string | null, tag: string): boolean {
   return ifNoneMatch.includes(tag) && ifNoneMatch.split(',').some((each) => each.trim().replace(/^W\//, '') === tag)
 }
 
+/** An X-Request-Id, or null where it is missing or malformed. */
+export function requestIdOf(header: string | null): string | null {
+  return header !== null && /^[\w.:-]{1,128}$/.test(header) ? header : null
+}
+
 function invalidHeader(header: string, expected: string): Problem {
   const detail = `${header} ${expected}`
   return new Problem('invalid-header', { detail, errors: [{ header, code: 'invalid-header', message: detail }] })

@@ -113,7 +113,12 @@ function readHandler(service: Service, name: string, alias: string | null, route
 /** Bytes of an answer that is kept beside its key and body: its headers and the objects around them, rounded up. */
 const entryBytes = 1_500
 
-function answerOf(service: Service, route: string, { caller, view }: ReadRequest, read: Read): ReadAnswer {
+export function answerOf(
+  service: Service,
+  route: string,
+  { caller, view }: Pick<ReadRequest, 'caller' | 'view'>,
+  read: Read,
+): ReadAnswer {
   const position = { epoch: service.epoch, seq: read.seq }
   const headers: Record<string, string> = {
     ...jsonHeaders,
@@ -129,7 +134,7 @@ function answerOf(service: Service, route: string, { caller, view }: ReadRequest
 }
 
 /** The answer to one request; `timing` is null where it was kept. */
-function present(answer: ReadAnswer, ifNoneMatch: string | null, timing: string | null): Response {
+export function present(answer: ReadAnswer, ifNoneMatch: string | null, timing: string | null): Response {
   if (matchesTag(ifNoneMatch, answer.tag)) {
     answer.unchangedHeaders ??= withoutBodyHeaders(answer.headers)
     return new Response(null, { status: 304, headers: timed(answer.unchangedHeaders, timing) })

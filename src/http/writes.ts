@@ -1,5 +1,5 @@
 import type { Context } from 'hono'
-import { Problem } from '../problem.ts'
+import { assert, Problem } from '../problem.ts'
 import type { View } from '../version/view.ts'
 import {
   BodyFaults,
@@ -15,7 +15,7 @@ import { parseJson } from '../write/json.ts'
 import { planWrite } from '../write/plan.ts'
 import { requireScope } from './auth.ts'
 import { jsonType, mergePatchType, readBody } from './body.ts'
-import { chooseView, parseCondition, parseIdempotencyKey } from './negotiation.ts'
+import { chooseView, parseCondition, parseIdempotencyKey, requestIdOf } from './negotiation.ts'
 import { baseHeaders, jsonHeaders, serverTiming } from './present.ts'
 import { resourceOf, type Service } from './service.ts'
 
@@ -86,6 +86,7 @@ function handler(
     }
     const plan = planWrite(request)
     const planned = service.elapsed()
+    assert(service.primary, 'a node without a primary sends its writes on')
     const receipt = await commit(plan, service.primary)
     const timing = serverTiming([
       ['plan', planned - start],
@@ -124,8 +125,4 @@ function refuseQuery(url: string) {
   if (at >= 0 && at < url.length - 1) {
     throw new Problem('unknown-parameter', { detail: 'A write takes no query parameters.' })
   }
-}
-
-function requestIdOf(header: string | null): string | null {
-  return header !== null && /^[\w.:-]{1,128}$/.test(header) ? header : null
 }

@@ -1,3 +1,5 @@
+import type { Value } from '../value.ts'
+
 /**
  * Who may read and write what. A rule is data. For one caller it resolves to a yes, a no, or a predicate over the
  * record's own columns, which is compiled into the SQL of reads and into the guards of writes.
@@ -138,4 +140,28 @@ export function predicateSql(predicate: Predicate, column: (field: string) => st
     case 'and':
       return `(${predicate.parts.map((part) => predicateSql(part, column, subject)).join(` ${predicate.kind} `)})`
   }
+}
+
+/** Whether a predicate holds for a record whose fields, as SQLite keeps them, `value` tells. Null is never equal. */
+export function predicateHolds(predicate: Predicate, value: (field: string) => Value, subject: string | null): boolean {
+  switch (predicate.kind) {
+    case 'always':
+      return true
+    case 'never':
+      return false
+    case 'equals':
+      return value(predicate.field) === predicate.value
+    case 'subject':
+      return subject !== null && value(predicate.field) === subject
+    case 'or':
+      return predicate.parts.some((part) => predicateHolds(part, value, subject))
+    case 'and':
+      return predicate.parts.every((part) => predicateHolds(part, value, subject))
+  }
+}
+
+/** The fields that a predicate looks at. */
+export function predicateFields(predicate: Predicate): string[] {
+  if (predicate.kind === 'or' || predicate.kind === 'and') return predicate.parts.flatMap(predicateFields)
+  return 'field' in predicate ? [predicate.field] : []
 }

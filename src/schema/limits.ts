@@ -35,6 +35,20 @@ export const limits = {
   pendingWritesMax: 10_000,
   /** What a node keeps of its own answers, until the next commit. */
   answerCacheBytesMax: 33_554_432,
+
+  /** How long an edge waits for a connection to the primary, and for the whole of an answer, a second try included. */
+  forwardConnectMsMax: 1_000,
+  forwardMsMax: 10_000,
+  /** Requests that an edge has under way to the primary, and the bytes of their bodies; more are answered `overloaded`. */
+  forwardsMax: 1_024,
+  forwardBytesMax: 67_108_864,
+  /** Edges that a request may pass. */
+  hopsMax: 3,
+  /** How long a read waits at an edge for the position of its token, before it is sent to the primary. */
+  positionWaitMsMax: 200,
+  /** What an edge keeps of the answers to writes, until its copy has them. */
+  recentWriteBytesMax: 16_777_216,
+
   /** How long a node trusts a key that it has checked: a revoked key stops working within this time. */
   keyTrustMsMax: 2_000,
 } as const

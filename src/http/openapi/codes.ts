@@ -4,6 +4,9 @@ import type { ResourceView } from '../../version/view.ts'
 /** What any request may be answered: the guards before the router, and a fault of ours. */
 export const ofAnyRequest = ['invalid-host', 'uri-too-long', 'internal-error'] as const satisfies readonly ProblemCode[]
 
+/** Of what an edge sends to the primary. */
+const ofAnyEdge = ['primary-unreachable', 'overloaded', 'loop-detected'] as const satisfies readonly ProblemCode[]
+
 const ofAnyRead = [
   ...ofAnyRequest,
   'unauthorized',
@@ -13,6 +16,8 @@ const ofAnyRead = [
   'invalid-consistency-token',
   'token-from-another-epoch',
   'position-not-reached',
+  ...ofAnyEdge,
+  'not-ready',
 ] as const satisfies readonly ProblemCode[]
 
 const ofAnyWrite = [
@@ -23,7 +28,7 @@ const ofAnyWrite = [
   'unknown-parameter',
   'invalid-idempotency-key',
   'idempotency-key-reused',
-  'overloaded',
+  ...ofAnyEdge,
   'storage-error',
   'outcome-unknown',
   'storage-full',

@@ -48,12 +48,29 @@ function livenessRoute(parts: Parts): Route {
   })
 }
 
+const edgeLag = z
+  .object({
+    milliseconds: wholeNumber(0).nullable().openapi({ description: 'Since the copy is known to have had everything.' }),
+    changes: wholeNumber(0).nullable().openapi({ description: 'How many changes the copy lacks.' }),
+  })
+  .openapi({ description: 'Of an edge: how far its copy is behind the primary; null where that is not known.' })
+
+const edgeReplicator = z
+  .object({
+    phase: z.enum(['starting', 'bootstrapping', 'following', 'failing']),
+    restarts: wholeNumber(0),
+    bootstraps: wholeNumber(0),
+  })
+  .openapi({ description: 'Of an edge: what keeps its copy, and how often that and the copy were begun anew.' })
+
 function readinessRoute(parts: Parts): Route {
   const schema = z.object({
     status: z.literal('ready'),
     region: z.string().openapi({ pattern: '^[a-z0-9-]+$', maxLength: 32 }),
     epoch: z.string().openapi({ pattern: '^[a-z0-9]+$', maxLength: 16 }),
     position: wholeNumber(0).openapi({ description: 'The number of the last change that the node has.' }),
+    lag: edgeLag.optional(),
+    replicator: edgeReplicator.optional(),
   })
   const value = { status: 'ready', region: 'local', epoch: 'k3v9x2', position: 1842 }
   return open(parts, 'readyz', ['not-ready'], {

@@ -67,8 +67,10 @@ const headersOf: Readonly<Partial<Record<ProblemCode, readonly ResponseHeader[]>
   'internal-error': ['X-Request-Id'],
   'not-ready': ['Retry-After'],
   overloaded: ['Retry-After'],
+  'primary-unreachable': ['Retry-After', 'X-Request-Id'],
   'position-not-reached': ['Retry-After'],
   'storage-error': ['Retry-After'],
+  'outcome-unknown': ['X-Request-Id'],
   'storage-full': ['Retry-After'],
 }
 

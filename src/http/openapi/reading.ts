@@ -14,6 +14,7 @@ const ofEveryRead = [
   'Consistency-Token',
   'Vary',
   'Server-Timing',
+  'Replica-Age',
 ] as const satisfies readonly ResponseHeader[]
 
 const readHeaders = ({ version, consistency, token, ifNoneMatch }: RequestHeaders) => [

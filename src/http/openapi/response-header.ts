@@ -42,6 +42,12 @@ function ownHeaders(draft: Draft) {
       schema: text(`^${stage}(, ${stage})*$`, 200),
       example: 'plan;dur=0.21, read;dur=0.094',
     },
+    'Replica-Age': {
+      description:
+        'Of an answer from an edge: since how many seconds its copy is known to have all that the primary had, or `unknown`. Absent where the primary answered.',
+      schema: text('^([0-9]+\\.[0-9]{3}|unknown)$', 20),
+      example: '0.012',
+    },
     Link: {
       description: 'The pages after and before this one (RFC 8288), where there are such.',
       schema: text('^<[^<>]*>; rel="(next|prev)"(, <[^<>]*>; rel="prev")?$', 4 * limits.urlCharsMax),

@@ -1,0 +1,281 @@
+import { isAtLeast, type Position } from '../log/position.ts'
+import { Problem } from '../problem.ts'
+import { limits } from '../schema/limits.ts'
+import { andThen, type Soon } from '../soon.ts'
+import type { Replica, ReplicaState } from '../store/replica.ts'
+import { requireScope } from './auth.ts'
+import { readBytes } from './body.ts'
+import { EdgeNumbers, type Reason } from './edge-numbers.ts'
+import { type Exchange, Link, messageOf, nothing, responseTo, watchPrimary } from './forward.ts'
+import { type Consistency, chooseView, parseConsistency, requestIdOf } from './negotiation.ts'
+import { present } from './reads.ts'
+import { RecentWrites, type RecordPlace, recordPath } from './recent-writes.ts'
+import { type Local, resourceOf, type Service, type Through } from './service.ts'
+
+export interface EdgeOptions {
+  /** Of the primary, or of another edge: `http://host:port` or `https://host`. */
+  readonly origin: string
+  readonly region: string
+  readonly replica: Replica
+  /** From this age of the copy on, reads that ask for nothing are answered by the primary while it can be reached. */
+  readonly lagMsMax: number
+  /** How long the primary may take to answer. */
+  readonly answerMsMax: number
+  readonly elapsed: () => number
+}
+
+export interface Edge extends Through {
+  /** Stops asking after the primary, and cuts the connections to it. */
+  close(): void
+}
+
+/** What an edge does with one request. */
+interface Visit {
+  readonly request: Request
+  readonly local: Local
+  readonly service: Service
+}
+
+const retrySoon = { 'Retry-After': '1' }
+
+/**
+ * What makes a node an edge: its reads come from a copy of the primary's data as far as the caller's consistency allows,
+ * everything else is the primary's to answer, and no answer is of an older world than the caller has already seen.
+ */
+export function createEdge(options: EdgeOptions): Edge {
+  const link = new Link(options)
+  const edge = new Routing(options, link)
+  const watch = watchPrimary(link, (position) => edge.numbers.learn(position))
+  return {
+    answer: (request, local, service) => edge.answer({ request, local, service }),
+    health: (position) => edge.numbers.health(position, options.replica.state()),
+    metrics: (position) => edge.numbers.lines(position, options.replica.state()),
+    close() {
+      watch.stop()
+      link.close()
+    },
+  }
+}
+
+class Routing {
+  readonly numbers = new EdgeNumbers()
+  private readonly recent = new RecentWrites()
+  private readonly options: EdgeOptions
+  private readonly link: Link
+
+  constructor(options: EdgeOptions, link: Link) {
+    this.options = options
+    this.link = link
+  }
+
+  answer(visit: Visit): Soon<Response> {
+    const { method } = visit.request
+    if (method === 'GET' || method === 'HEAD') return this.read(visit)
+    return method === 'OPTIONS' ? visit.local(visit.request) : this.write(visit)
+  }
+
+  private read(visit: Visit): Soon<Response> {
+    const { request, local, service } = visit
+    const state = this.options.replica.state()
+    if (state.position === null) return this.readWithoutCopy(visit, state)
+    const consistency = consistencyOf(request, service)
+    switch (consistency?.kind) {
+      case undefined:
+        return local(request)
+      case 'strong':
+        return this.readAtPrimary(visit, 'strong', refuseUnreachable)
+      case 'bounded':
+        return state.ageMs !== null && state.ageMs <= consistency.stalenessSecondsMax * 1000
+          ? this.readCopy(visit, state)
+          : this.readAtPrimary(visit, 'bounded', refuseUnreachable)
+      case 'eventual':
+        return this.preferRecentWrite(visit, state.position, null, () => this.readCopy(visit, state))
+      case 'session':
+        return this.readInSession(visit, state, state.position, consistency.token)
+    }
+  }
+
+  private readInSession(visit: Visit, state: ReplicaState, here: Position, token: Position | null): Soon<Response> {
+    if (token === null) {
+      return this.preferRecentWrite(visit, here, null, () =>
+        this.isTooOld(state)
+          ? this.readAtPrimary(visit, 'too-old', () => this.readCopy(visit, state))
+          : this.readCopy(visit, state),
+      )
+    }
+    // A token of another epoch than this app's is newer than the copy or lost in a restore. The primary knows.
+    if (token.epoch !== visit.service.epoch) return this.readAtPrimary(visit, 'epoch', refuseUnreachable)
+    if (isAtLeast(here, token)) return this.readCopy(visit, state)
+    return this.preferRecentWrite(visit, here, token, () => this.readWhenReached(visit, token))
+  }
+
+  private isTooOld({ ageMs }: ReplicaState): boolean {
+    return (ageMs === null || ageMs > this.options.lagMsMax) && this.link.isUp
+  }
+
+  private async readWhenReached(visit: Visit, token: Position): Promise<Response> {
+    const { replica } = this.options
+    replica.nudge()
+    const reached = await replica.reached(token, limits.positionWaitMsMax)
+    this.numbers.waits[reached ? 'reached' : 'expired']++
+    if (reached) return this.readCopy(visit, replica.state())
+    return this.readAtPrimary(visit, 'behind', () => {
+      throw new Problem('position-not-reached', {
+        detail: 'This node is behind the Consistency-Token, and the primary cannot be reached.',
+        headers: retrySoon,
+      })
+    })
+  }
+
+  private readWithoutCopy(visit: Visit, { unready }: ReplicaState): Soon<Response> {
+    return this.readAtPrimary(visit, 'no-copy', () => {
+      throw new Problem('not-ready', { detail: unready ?? 'There is no copy of the data yet.', headers: retrySoon })
+    })
+  }
+
+  /** What this node itself answers; where it finds that it cannot, for its copy is being changed, the primary does. */
+  private readCopy(visit: Visit, { ageMs }: ReplicaState): Soon<Response> {
+    return andThen(visit.local(visit.request), (response) => {
+      if (response.status === 503) return this.readAtPrimary(visit, 'copy-failed', () => response)
+      if (response.headers.has('consistency-token')) {
+        this.numbers.reads.replica++
+        response.headers.set('Replica-Age', ageMs === null ? 'unknown' : (ageMs / 1000).toFixed(3))
+      }
+      return response
+    })
+  }
+
+  /** The answer from a write that went through this node and that its copy does not have; else what `otherwise` answers. */
+  private preferRecentWrite(
+    visit: Visit,
+    here: Position,
+    token: Position | null,
+    otherwise: () => Soon<Response>,
+  ): Soon<Response> {
+    if (!this.recent.areAhead(here)) return otherwise()
+    return andThen(this.readRecentWrite(visit, here, token), (response) => response ?? otherwise())
+  }
+
+  private async readRecentWrite(visit: Visit, here: Position, token: Position | null): Promise<Response | null> {
+    const { request, service } = visit
+    const start = service.elapsed()
+    const place = await this.placeOf(visit)
+    const write = place && this.recent.find(place, here)
+    if (!place || !write || (token !== null && !isAtLeast(write.position, token))) return null
+    this.numbers.reads['recent-write']++
+    if (write.answer === null) {
+      throw new Problem('not-found', {
+        detail: `There is no ${place.view.name} with this id.`,
+        headers: { 'Consistency-Token': service.sealer.seal(write.position) },
+      })
+    }
+    const response = present(write.answer, request.headers.get('if-none-match'), null)
+    service.metrics.record(request.method, write.answer.route, response.status, service.elapsed() - start)
+    return request.method === 'HEAD' ? new Response(null, response) : response
+  }
+
+  /** Which record a request reads for whom; null where it reads none, or where it is refused, which the way around tells. */
+  private async placeOf({ request: { url, headers }, service }: Visit): Promise<RecordPlace | null> {
+    const path = recordPath(url)
+    if (path === null) return null
+    try {
+      const view = chooseView(service.views, service.newest, path.alias, headers.get('api-version'))
+      const caller = await service.authenticate(headers.get('authorization'))
+      requireScope(caller, 'read')
+      return { caller, view: resourceOf(view, path.name), id: path.id }
+    } catch (error) {
+      if (error instanceof Problem) return null
+      throw error
+    }
+  }
+
+  private async readAtPrimary(visit: Visit, reason: Reason, otherwise: () => Soon<Response>): Promise<Response> {
+    const { request, service } = visit
+    if (!isOfRecords(request.url, service)) return visit.local(request)
+    this.numbers.forwardedReads[reason]++
+    const exchange = await this.forward(visit, nothing, requestIdFor(visit))
+    if (exchange.kind !== 'answered') return otherwise()
+    this.numbers.reads.primary++
+    return responseTo(request, exchange)
+  }
+
+  /** Sends a write on and answers what the primary does. Nothing of it depends on whether its sender still listens. */
+  private async write(visit: Visit): Promise<Response> {
+    const { request } = visit
+    const requestId = requestIdFor(visit)
+    const exchange = await this.forward(visit, await readBytes(request), requestId)
+    this.numbers.countWrite(exchange)
+    switch (exchange.kind) {
+      case 'answered': {
+        const response = responseTo(request, exchange)
+        if (exchange.status < 300) await this.remember(visit, response, exchange.body)
+        return response
+      }
+      case 'unsent':
+        throw new Problem('primary-unreachable', { headers: { ...retrySoon, 'X-Request-Id': requestId } })
+      case 'overloaded':
+        throw new Problem('overloaded', { headers: retrySoon })
+      case 'unanswered':
+        throw new Problem('outcome-unknown', { headers: { 'X-Request-Id': requestId } })
+    }
+  }
+
+  private async forward({ request, service }: Visit, body: Uint8Array, requestId: string): Promise<Exchange> {
+    const hops = request.headers.get('via')?.match(/\bperigee-/g)?.length ?? 0
+    if (hops > limits.hopsMax) throw new Problem('loop-detected')
+    const start = service.elapsed()
+    const via = `perigee-${this.options.region}`
+    const message = messageOf(request, body, { via, requestId, newId: service.newId })
+    const exchange = await this.link.exchange(message, this.options.answerMsMax)
+    if (exchange.kind === 'answered')
+      service.metrics.record(request.method, 'the primary', exchange.status, service.elapsed() - start)
+    return exchange
+  }
+
+  /** Keeps what a write answered for its caller to read, and has the copy fetch it. */
+  private async remember({ request, service }: Visit, response: Response, body: Uint8Array) {
+    const { replica } = this.options
+    replica.nudge()
+    const { headers, status } = response
+    const position = service.sealer.open(headers.get('consistency-token') ?? '')
+    const path = recordPath(status === 201 ? (headers.get('location') ?? '') : request.url)
+    const view = service.views.get(headers.get('api-version') ?? '')?.resources.get(path?.name ?? '')
+    if (position === null) return
+    this.numbers.learn(position)
+    if (!path || !view || position.epoch !== service.epoch) return
+    const tag = headers.get('etag')
+    const record = tag === null ? null : { body: new TextDecoder().decode(body), tag }
+    if (record === null && status !== 204) return
+    try {
+      const caller = await service.authenticate(request.headers.get('authorization'))
+      this.recent.keep(service, { caller, view, id: path.id }, position.seq, record)
+    } catch (error) {
+      // A key that this copy does not have yet: its holder reads what the copy has, or waits with its token.
+      if (!(error instanceof Problem)) throw error
+    }
+  }
+}
+
+function requestIdFor({ request, service }: Visit): string {
+  return requestIdOf(request.headers.get('x-request-id')) ?? service.newId()
+}
+
+/** What a read asks for; null where its headers are malformed, which the node itself tells. */
+function consistencyOf({ headers }: Request, { sealer }: Service): Consistency | null {
+  try {
+    return parseConsistency(headers.get('consistency'), headers.get('consistency-token'), sealer)
+  } catch (error) {
+    if (error instanceof Problem) return null
+    throw error
+  }
+}
+
+function refuseUnreachable(): never {
+  throw new Problem('primary-unreachable', { headers: retrySoon })
+}
+
+/** Whether a URL is of the model's records, and not of what every node says of itself. */
+function isOfRecords(url: string, { views, newest }: Service): boolean {
+  const first = /^https?:\/\/[^/]+\/([^/?#]*)/.exec(url)?.[1] ?? ''
+  return newest.resources.has(first) || views.has(first)
+}

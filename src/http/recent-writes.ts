@@ -1,0 +1,117 @@
+import type { Position, Seq } from '../log/position.ts'
+import { assert } from '../problem.ts'
+import { type Caller, callerIdentity, predicateFields, predicateHolds, resolve } from '../schema/access.ts'
+import { toStored } from '../schema/field.ts'
+import { limits } from '../schema/limits.ts'
+import type { ResourceView } from '../version/view.ts'
+import { answerOf } from './reads.ts'
+import type { ReadAnswer, Service } from './service.ts'
+
+/** A record as one caller sees it in one version of the API. */
+export interface RecordPlace {
+  readonly caller: Caller
+  readonly view: ResourceView
+  readonly id: string
+}
+
+/** What a read of a record answers at `position`, known from the answer to the write: null where there is no record. */
+export interface RecentWrite {
+  readonly position: Position
+  readonly answer: ReadAnswer | null
+}
+
+/** The bytes of an entry beside its body: its key, its headers and the objects around them, rounded up. */
+const entryBytes = 2_000
+
+/**
+ * The records that this node has just had written, as their writers see them, until its copy has them: so that a caller
+ * reads its own write here without a further round trip. The oldest are dropped above `recentWriteBytesMax`.
+ */
+export class RecentWrites {
+  private readonly writeByKey = new Map<string, RecentWrite>()
+  private bytes = 0
+  private newest = 0
+
+  /** Whether there is anything that a copy at `position` has not. Forgets everything where there is not. */
+  areAhead({ seq }: Position): boolean {
+    if (this.writeByKey.size === 0) return false
+    if (seq < this.newest) return true
+    this.writeByKey.clear()
+    this.bytes = 0
+    this.newest = 0
+    return false
+  }
+
+  /** The write of a record, where a copy at `position` does not have it yet. */
+  find(place: RecordPlace, position: Position): RecentWrite | null {
+    const write = this.writeByKey.get(keyOf(place))
+    return write?.position.epoch === position.epoch && write.position.seq > position.seq ? write : null
+  }
+
+  /** Keeps what the primary answered to a write: the record as JSON text and its ETag, or null where it was deleted. */
+  keep(service: Service, place: RecordPlace, seq: Seq, record: { readonly body: string; readonly tag: string } | null) {
+    const visible = record === null ? true : isVisible(place, record.body)
+    if (visible === null) return
+    const { caller, view } = place
+    const read = record !== null && visible ? { ...record, seq, links: null } : null
+    this.set(keyOf(place), {
+      position: { epoch: service.epoch, seq },
+      answer: read && answerOf(service, `/${view.name}/:id`, { caller, view }, read),
+    })
+  }
+
+  private set(key: string, write: RecentWrite) {
+    const known = this.writeByKey.get(key)
+    // Answers overtake one another, and a repeated write gets the answer of its first time.
+    if (known && known.position.seq >= write.position.seq && known.position.epoch === write.position.epoch) return
+    if (known) this.drop(key, known)
+    this.writeByKey.set(key, write)
+    this.bytes += bytesOf(write)
+    this.newest = Math.max(this.newest, write.position.seq)
+    while (this.bytes > limits.recentWriteBytesMax) {
+      const [oldest] = this.writeByKey
+      assert(oldest, 'what takes bytes is here')
+      this.drop(...oldest)
+    }
+  }
+
+  private drop(key: string, write: RecentWrite) {
+    this.writeByKey.delete(key)
+    this.bytes -= bytesOf(write)
+  }
+}
+
+function bytesOf({ answer }: RecentWrite): number {
+  return entryBytes + 2 * (answer?.body.length ?? 0)
+}
+
+function keyOf({ caller, view, id }: RecordPlace): string {
+  return `${view.version} ${view.name} ${id} ${callerIdentity(caller)}`
+}
+
+/** Whether its writer may read a record; null where that depends on what this version of the API does not show. */
+function isVisible({ caller, view }: RecordPlace, body: string): boolean | null {
+  const visible = resolve(view.resource.access.read, caller)
+  if (visible.kind === 'always') return true
+  if (visible.kind === 'never') return null // Refused as such, whatever the record.
+  const names = new Map([...view.fields].map(([name, field]) => [field.name, name]))
+  if (!predicateFields(visible).every((field) => names.has(field))) return null
+  const record = JSON.parse(body)
+  return predicateHolds(
+    visible,
+    (name) => {
+      const shown = names.get(name) ?? ''
+      const field = view.fields.get(shown)
+      return field ? toStored(field, record[shown]) : null
+    },
+    caller.kind === 'user' ? caller.subject : null,
+  )
+}
+
+/** A record's path, after an origin or not, without a query: `/v1/posts/ID` or `/posts/ID`. */
+export function recordPath(
+  url: string,
+): { readonly alias: string | null; readonly name: string; readonly id: string } | null {
+  const match = /^(?:https?:\/\/[^/]+)?(?:\/([^/?#]+))?\/([^/?#]+)\/([^/?#]+)$/.exec(url)
+  return match?.[2] && match[3] ? { alias: match[1] ?? null, name: match[2], id: match[3] } : null
+}
