@@ -5,7 +5,8 @@
 import { Database } from 'bun:sqlite'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { databaseFile, migrateDataDir, migrationsFolder } from '../src/entry/node.ts'
+import { databaseFile, fileStore } from '../src/entry/file-store.ts'
+import { migrationsFolder } from '../src/entry/node.ts'
 import { model } from '../src/model/index.ts'
 import { jsonObjectSql } from '../src/schema/field.ts'
 
@@ -60,7 +61,7 @@ export async function prepareData(folder: string, report: (line: string) => void
   const start = performance.now()
   for (const path of [stampFile, data.dataDir, data.plainFile]) rmSync(path, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
-  await migrateDataDir(data.dataDir)
+  await fileStore(data.dataDir).migrate()
   fillPerigee(databaseFile(data.dataDir))
   copyPlain(databaseFile(data.dataDir), data.plainFile)
   writeAsked(data)

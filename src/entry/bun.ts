@@ -6,6 +6,7 @@ import type { Model } from '../schema/model.ts'
 import { runMaintenance } from './maintenance.ts'
 import { type Node, openNode, projectRoot } from './node.ts'
 import { type Settings, SettingsError } from './settings.ts'
+import { storeOf } from './stores.ts'
 
 export interface RunningServer {
   readonly url: string
@@ -19,7 +20,7 @@ const stopMsMax = 10_000
 
 /** Serves a migrated data folder over HTTP with Bun. */
 export async function startServer(settings: Settings, model: Model): Promise<RunningServer> {
-  const node = await openNode(settings.dataDir, model, (error) => {
+  const node = await openNode(storeOf(settings), model, (error) => {
     console.error(`perigee: ${error.message}`)
     process.exit(70)
   })

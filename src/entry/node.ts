@@ -1,100 +1,75 @@
-import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import type { AppOptions } from '../http/service.ts'
 import { createTokenSealer, type Epoch } from '../log/position.ts'
-import { limits } from '../schema/limits.ts'
 import type { Model } from '../schema/model.ts'
-import { openReader } from '../store/bun-sqlite.ts'
-import { openEmbedded } from '../store/embedded.ts'
-import { MigrationError, migrateFile, pendingMigrations } from '../store/migrate.ts'
-import { SettingsError } from './settings.ts'
+import type { Migration } from '../store/migrations.ts'
+import type { Primary } from '../store/primary.ts'
+import type { Reader, Row } from '../store/reader.ts'
 
 export const projectRoot = join(import.meta.dir, '..', '..')
 export const migrationsFolder = join(projectRoot, 'drizzle')
 
-export function databaseFile(dataDir: string): string {
-  return join(dataDir, 'perigee.db')
-}
-
 /** A command cannot go on for a reason that its user can mend. */
 export class CommandError extends Error {}
 
-/** Makes the data folder and brings its database to the newest migration. Answers how many were applied. */
-export async function migrateDataDir(dataDir: string): Promise<number> {
-  const file = databaseFile(dataDir)
-  makeFolder(dataDir, file)
-  const pending = await usable(dataDir, () => pendingMigrations(file, migrationsFolder))
-  if (pending.length > 0) await usable(dataDir, () => migrateFile(file, migrationsFolder))
-  return pending.length
+/** A database that a node may have, before it is opened. Whatever its user can mend is a Command- or SettingsError. */
+export interface Store {
+  /** Where it is, after "the database": "in ./data". */
+  readonly place: string
+  /** Brings it to the newest migration; makes it where there is none. Answers how many were applied. */
+  migrate(): Promise<number>
+  /** The migrations that it lacks. */
+  pending(): Promise<readonly Migration[]>
+  openReader(): Reader
+  openPrimary(watch: {
+    /** Called after each commit, before anyone is told of it. */
+    readonly onCommit: () => void
+    /** Nothing can be committed any more, by a fault of ours. */
+    readonly onDeath: (error: Error) => void
+  }): Promise<Primary>
 }
 
-/** A folder that can hold the database. Only its owner may read it: the secret that seals tokens is in there. */
-function makeFolder(dataDir: string, file: string) {
-  try {
-    mkdirSync(dataDir, { recursive: true, mode: 0o700 })
-    closeSync(openSync(file, 'a', 0o600))
-  } catch (error) {
-    throw new SettingsError(
-      `DATA_DIR=${dataDir} cannot hold the database: ${(error as Error).message}. Name a folder that can be written.`,
-    )
-  }
-}
-
-/** Faults of the file are told as such, and a migration that fails as one: neither is a fault of the program. */
-async function usable<T>(dataDir: string, work: () => T | Promise<T>): Promise<T> {
-  try {
-    return await work()
-  } catch (error) {
-    const { message } = error as Error
-    if (error instanceof MigrationError)
-      throw new CommandError(`The database in ${dataDir} was not migrated and is as it was: ${message}.`)
-    if (
-      !/^SQLITE_(NOTADB|CORRUPT|CANTOPEN|READONLY|PERM|AUTH|BUSY|FULL|IOERR)/.test(
-        String((error as { code?: unknown }).code),
-      )
-    )
-      throw error
-    throw new SettingsError(
-      `DATA_DIR=${dataDir}: its perigee.db cannot be used: ${message}. Name another folder, or mend it.`,
-    )
-  }
-}
-
-/** The parts of a standalone node over one data folder. */
-export interface Node
-  extends Pick<AppOptions, 'model' | 'reader' | 'primary' | 'epoch' | 'sealer' | 'sign' | 'digest' | 'newId'> {
+/** The parts of a node that takes writes itself. */
+export interface Node extends Identity, Pick<AppOptions, 'model' | 'reader'> {
+  readonly primary: Primary
   close(): Promise<void>
 }
 
-/** Opens the database of a data folder. The folder must have been migrated. */
-export async function openNode(dataDir: string, model: Model, onDeath: (error: Error) => void): Promise<Node> {
-  const file = databaseFile(dataDir)
-  if (!existsSync(file))
-    throw new CommandError(
-      `There is no database in ${dataDir}. Run "bun run migrate", or "bun start" for one with data.`,
-    )
-  const pending = await usable(dataDir, () => pendingMigrations(file, migrationsFolder))
+/** Opens a database, which must have been migrated. */
+export async function openNode(store: Store, model: Model, onDeath: (error: Error) => void): Promise<Node> {
+  const pending = await store.pending()
   if (pending.length > 0)
-    throw new CommandError(`The database in ${dataDir} lacks ${pending.length} migration(s). Run "bun run migrate".`)
-  const reader = openReader(file)
-  const meta = Object.fromEntries(await reader.rows('select name, value from meta', []))
-  const epoch = String(meta.epoch) as Epoch
-  const secret = String(meta.secret)
-  const primary = await openEmbedded({ file, waitingMax: limits.pendingWritesMax, onCommit: reader.expire, onDeath })
-  const sign = (text: string) => new Bun.CryptoHasher('sha256', secret).update(text).digest('base64url')
+    throw new CommandError(`The database ${store.place} lacks ${pending.length} migration(s). Run "bun run migrate".`)
+  const reader = store.openReader()
+  const identity = identityOf(await reader.rows(identitySql, []))
+  const primary = await store.openPrimary({ onCommit: reader.expire, onDeath })
   return {
+    ...identity,
     model,
     reader,
     primary,
-    epoch,
-    sealer: createTokenSealer(sign),
-    sign,
-    digest,
-    newId: () => Bun.randomUUIDv7(),
     async close() {
       await primary.close()
       reader.close()
     },
+  }
+}
+
+/** Who a database is: its epoch, and what its secret seals and signs. */
+export type Identity = Pick<AppOptions, 'epoch' | 'sealer' | 'sign' | 'digest' | 'newId'>
+
+/** Asks for what `identityOf` takes. */
+export const identitySql = 'select name, value from meta'
+
+export function identityOf(rows: readonly Row[]): Identity {
+  const meta = Object.fromEntries(rows)
+  const sign = (text: string) => new Bun.CryptoHasher('sha256', String(meta.secret)).update(text).digest('base64url')
+  return {
+    epoch: String(meta.epoch) as Epoch,
+    sealer: createTokenSealer(sign),
+    sign,
+    digest,
+    newId: () => Bun.randomUUIDv7(),
   }
 }
 

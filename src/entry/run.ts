@@ -1,11 +1,11 @@
 import { model } from '../model/index.ts'
 import { limits } from '../schema/limits.ts'
-import { openReader } from '../store/bun-sqlite.ts'
 import { checkAddress, type RunningServer, startServer } from './bun.ts'
 import type { ImportReport } from './import.ts'
 import { createKey, keptKey, listKeys, makeDevKey, revokeKey } from './keys.ts'
-import { CommandError, databaseFile, migrateDataDir, type Node, openNode, projectRoot } from './node.ts'
+import { CommandError, type Node, openNode, projectRoot } from './node.ts'
 import { readSettings, type Settings, tenantForm } from './settings.ts'
+import { storeOf } from './stores.ts'
 import { modelTriggers } from './triggers.ts'
 
 /** What the commands do once their arguments are understood, and what they tell of it. */
@@ -19,7 +19,7 @@ function tenantOf(text: string): string {
 
 /** Opens the data folder's database for one command, beside a server that may be running on it. */
 async function withNode<T>(work: (node: Node) => Promise<T>, settings = readSettings(process.env, null)): Promise<T> {
-  const node = await openNode(settings.dataDir, model, (error) => {
+  const node = await openNode(storeOf(settings), model, (error) => {
     throw error
   })
   try {
@@ -33,18 +33,19 @@ async function withNode<T>(work: (node: Node) => Promise<T>, settings = readSett
 export async function start() {
   const settings = readSettings(process.env, demoTenant)
   await checkAddress(settings)
-  const applied = await migrateDataDir(settings.dataDir)
-  if (applied > 0) console.log(`Applied ${applied} migration(s) to ${settings.dataDir}.`)
+  const store = storeOf(settings)
+  const applied = await store.migrate()
+  if (applied > 0) console.log(`Applied ${applied} migration(s) to the database ${store.place}.`)
   const key = (await readyKey(settings)) ?? (await withNode((node) => fill(node, settings), settings))
   await listen(settings, [`  key    ${key}   (tenant ${demoTenant}, kept in ${settings.dataDir}/dev-key)`])
 }
 
 /** The key of a data folder that was filled before; null where something is left to do. Quick: no writer is opened. */
-async function readyKey({ dataDir }: Settings): Promise<string | null> {
-  const reader = openReader(databaseFile(dataDir))
+async function readyKey(settings: Settings): Promise<string | null> {
+  const reader = storeOf(settings).openReader()
   try {
     const [imported] = await reader.rows("select 1 from meta where name = 'imported'", [])
-    return imported ? await keptKey(dataDir, reader) : null
+    return imported ? await keptKey(settings.dataDir, reader) : null
   } finally {
     reader.close()
   }
@@ -115,11 +116,10 @@ async function warnOfDifference(node: Node) {
 }
 
 export async function migrate() {
-  const { dataDir } = readSettings(process.env, null)
-  const applied = await migrateDataDir(dataDir)
-  console.log(
-    applied === 0 ? `The database in ${dataDir} is up to date.` : `Applied ${applied} migration(s) to ${dataDir}.`,
-  )
+  const store = storeOf(readSettings(process.env, null))
+  const applied = await store.migrate()
+  const done = applied === 0 ? 'is up to date' : `had ${applied} migration(s) applied`
+  console.log(`The database ${store.place} ${done}.`)
 }
 
 export async function importPackages(folder: string, tenant: string) {

@@ -9,6 +9,24 @@ export interface Settings {
   /** The tenant whose public records may be read without a key; null for none. */
   readonly publicTenant: string | null
   readonly allowedOrigins: readonly string[]
+  /** The libSQL server that has the database; null where it is a file in the data folder. */
+  readonly libsql: LibsqlSettings | null
+}
+
+export interface LibsqlSettings {
+  readonly url: string
+  readonly token: string | null
+  /** The `--db-path` of the sqld at `url`, where that runs on this host; else null. */
+  readonly folder: string | null
+}
+
+/** Of a node that reads a copy beside its callers and sends writes on to its primary. */
+export interface EdgeSettings extends Settings {
+  readonly primaryOrigin: string
+  /** The primary's database; the token need only read. */
+  readonly libsql: LibsqlSettings
+  /** Processes that serve, on one port. */
+  readonly workers: number
 }
 
 export const tenantForm = /^[a-z0-9][a-z0-9_-]{0,62}$/
@@ -34,7 +52,22 @@ const schema = z.object({
     .default('')
     .transform((text) => text.split(/[\s,]+/).filter((origin) => origin !== ''))
     .refine((origins) => origins.every(isOrigin), 'origins such as https://app.example.com, between commas'),
+  LIBSQL_URL: setting(isDatabaseUrl, "the URL of the primary's database, such as libsql://db.example.com").optional(),
+  LIBSQL_TOKEN: z.string().optional(),
+  LIBSQL_DIR: setting((text) => text.trim() !== '', 'the folder of the sqld at LIBSQL_URL').optional(),
 })
+
+const edgeSchema = z.object({
+  PRIMARY_ORIGIN: setting(isOrigin, 'an origin, such as https://api.example.com'),
+  WORKERS: setting((text) => /^[1-9]\d?$/.test(text), 'a number of processes from 1 to 99')
+    .default('1')
+    .transform(Number),
+})
+
+/** Anything that says more, a token say, would end up where URLs are shown. */
+function isDatabaseUrl(text: string): boolean {
+  return /^(libsql|https?):\/\/[^\s/?#@]+\/?$/.test(text) && URL.canParse(text)
+}
 
 function isOrigin(text: string): boolean {
   return URL.canParse(text) && new URL(text).origin === text
@@ -48,15 +81,7 @@ export function readSettings(
   environment: Readonly<Record<string, string | undefined>>,
   publicTenant: string | null,
 ): Settings {
-  const result = schema.safeParse(environment)
-  if (!result.success) {
-    const lines = result.error.issues.map((issue) => {
-      const name = String(issue.path[0])
-      return `${name}=${JSON.stringify(environment[name] ?? '')} is wrong: expected ${issue.message}.`
-    })
-    throw new SettingsError(lines.join('\n'))
-  }
-  const values = result.data
+  const values = parse(schema, environment)
   return {
     port: values.PORT,
     host: values.HOST,
@@ -64,5 +89,34 @@ export function readSettings(
     region: values.REGION,
     publicTenant: values.PUBLIC_TENANT === undefined ? publicTenant : values.PUBLIC_TENANT || null,
     allowedOrigins: values.ALLOWED_ORIGINS,
+    libsql: libsqlOf(values),
   }
+}
+
+function libsqlOf(values: z.output<typeof schema>): LibsqlSettings | null {
+  const { LIBSQL_URL: url, LIBSQL_TOKEN: token, LIBSQL_DIR: folder = null } = values
+  if (url !== undefined) return { url: url.replace(/^libsql:/, 'https:'), token: token || null, folder }
+  if (folder === null) return null
+  throw new SettingsError('LIBSQL_DIR is set without LIBSQL_URL: expected the URL of the sqld whose folder it is.')
+}
+
+/** The settings of an edge; null where PRIMARY_ORIGIN is not set, so that the node is none. */
+export function readEdgeSettings(environment: Readonly<Record<string, string | undefined>>): EdgeSettings | null {
+  if (environment.PRIMARY_ORIGIN === undefined) return null
+  const { PRIMARY_ORIGIN: primaryOrigin, WORKERS: workers } = parse(edgeSchema, environment)
+  const settings = readSettings(environment, null)
+  const { libsql } = settings
+  if (libsql === null)
+    throw new SettingsError("PRIMARY_ORIGIN is set without LIBSQL_URL: expected the URL of the primary's database.")
+  return { ...settings, libsql, primaryOrigin, workers }
+}
+
+function parse<T extends z.ZodType>(schema: T, environment: Readonly<Record<string, string | undefined>>): z.output<T> {
+  const result = schema.safeParse(environment)
+  if (result.success) return result.data
+  const lines = result.error.issues.map((issue) => {
+    const name = String(issue.path[0])
+    return `${name}=${JSON.stringify(environment[name] ?? '')} is wrong: expected ${issue.message}.`
+  })
+  throw new SettingsError(lines.join('\n'))
 }

@@ -52,12 +52,13 @@ export type Outcome =
       /** The row of the batch's `claimed`, where there was one. */
       readonly claimed: Row | null
     }
-  | { readonly kind: 'failed'; readonly reason: 'full' | 'io' | 'overloaded' }
+  | { readonly kind: 'failed'; readonly reason: 'full' | 'io' | 'overloaded' | 'unreachable' }
   /** Whether it was applied is not known. */
   | { readonly kind: 'unknown' }
 
-/** Where writes go: one per shard. Drivers: `embedded.ts`. */
+/** Where writes go: one per shard. Drivers: `embedded.ts`, `libsql.ts`. */
 export interface Primary {
+  /** Rejects where a statement of the batch is wrong, a fault of ours. */
   commit(batch: Batch): Promise<Outcome>
   /** Commands waiting, and what has been committed, for metrics. */
   stats(): PrimaryStats

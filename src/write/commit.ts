@@ -53,6 +53,7 @@ function receipt(status: Cell, id: Cell, version: Cell, body: Cell, seq: Cell, r
 function failure(reason: Extract<Outcome, { kind: 'failed' }>['reason']): Problem {
   if (reason === 'full') return new Problem('storage-full', { headers: { 'Retry-After': '30' } })
   if (reason === 'overloaded') return new Problem('overloaded', { headers: { 'Retry-After': '1' } })
+  if (reason === 'unreachable') return new Problem('primary-unreachable', { headers: { 'Retry-After': '1' } })
   return new Problem('storage-error', { headers: { 'Retry-After': '5' } })
 }
 

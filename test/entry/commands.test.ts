@@ -171,7 +171,7 @@ describe('migrate', () => {
   test('makes the folder and the database, for its owner only, and says when there is nothing to do', async () => {
     const DATA_DIR = join(newFolder(), 'deep', 'down')
     const first = await runCommand(['migrate'], { env: { DATA_DIR } })
-    expect(first.out).toMatch(/^Applied \d+ migration\(s\) to \S+down\.\n$/)
+    expect(first.out).toMatch(/^The database in \S+down had \d+ migration\(s\) applied\.\n$/)
     expect([statSync(DATA_DIR).mode & 0o777, statSync(join(DATA_DIR, 'perigee.db')).mode & 0o777]).toEqual([
       0o700, 0o600,
     ])
@@ -189,7 +189,7 @@ describe('start', () => {
   }
 
   test('the first time makes the database, imports with progress, and prints what to do next', () => {
-    expect(firstStart).toMatch(/^Applied \d+ migration\(s\) to \S+\.\n/)
+    expect(firstStart).toMatch(/^Applied \d+ migration\(s\) to the database in \S+\.\n/)
     expect(firstStart).toMatch(/\nImporting packages \d+\/\d+\n/)
     expect(firstStart).toMatch(/\nRead \d+ packages: wrote \d+ posts, \d+ users, \d+ tags and \d+ uses of tags;/)
     expect(firstStart).toMatch(

@@ -2,8 +2,9 @@ import { Database } from 'bun:sqlite'
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { existsSync, mkdirSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { fileStore } from '../../src/entry/file-store.ts'
 import { importFolder } from '../../src/entry/import.ts'
-import { migrateDataDir, openNode } from '../../src/entry/node.ts'
+import { openNode } from '../../src/entry/node.ts'
 import { model } from '../../src/model/index.ts'
 import { runCommand, startCommand } from '../support/command.ts'
 import { projectRoot } from '../support/project.ts'
@@ -19,7 +20,7 @@ beforeEach(async () => {
   dataDir = join(folder.path, 'data')
   modules = join(folder.path, 'node_modules')
   mkdirSync(modules)
-  await migrateDataDir(dataDir)
+  await fileStore(dataDir).migrate()
 })
 afterEach(() => folder.remove())
 
@@ -34,7 +35,7 @@ function write(name: string, files: { 'package.json'?: unknown; [file: string]: 
 }
 
 async function importAll(tenant = 'demo') {
-  const node = await openNode(dataDir, model, (error) => {
+  const node = await openNode(fileStore(dataDir), model, (error) => {
     throw error
   })
   try {
@@ -348,7 +349,7 @@ describe('an import of the project’s own packages', () => {
 
   test('killed at any point and run again ends as one that was never killed; once more changes nothing', async () => {
     const whole = join(folder.path, 'whole')
-    await migrateDataDir(whole)
+    await fileStore(whole).migrate()
     const once = await runCommand(['import', source], { env: { DATA_DIR: whole } })
     expect(once.code).toBe(0)
 

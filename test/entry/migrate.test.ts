@@ -1,7 +1,8 @@
 import { Database } from 'bun:sqlite'
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { join } from 'node:path'
-import { migrateFile, migrationsOf, pendingMigrations } from '../../src/store/migrate.ts'
+import { migrateFile, pendingMigrations } from '../../src/store/migrate.ts'
+import { migrationsOf } from '../../src/store/migrations.ts'
 import { runCommand } from '../support/command.ts'
 import { addMigration, copyProject, type Project } from '../support/project.ts'
 
@@ -52,7 +53,7 @@ describe('migrating a database that has data', () => {
     addMigration(project, 'wrong', sql)
     await expect(migrateFile(file, folder)).rejects.toThrow(message)
     expect(tables()).toEqual(before)
-    expect(pendingMigrations(file, folder).map((migration) => migration.tag)).toEqual([
+    expect((await pendingMigrations(file, folder)).map((migration) => migration.tag)).toEqual([
       migrationsOf(folder).at(-1)?.tag ?? '',
     ])
   })
@@ -62,9 +63,9 @@ describe('migrating a database that has data', () => {
     await migrateFile(file, folder)
     const times = migrationsOf(folder).map((migration) => migration.when)
     addMigration(project, 'theirs', 'CREATE TABLE theirs (id text) STRICT;', Math.max(...times) - 500)
-    expect(pendingMigrations(file, folder)).toHaveLength(1)
+    expect(await pendingMigrations(file, folder)).toHaveLength(1)
     await migrateFile(file, folder)
-    expect(pendingMigrations(file, folder)).toEqual([])
+    expect(await pendingMigrations(file, folder)).toEqual([])
     using database = new Database(file)
     expect(
       database.query("select name from sqlite_master where name in ('mine', 'theirs') order by name").values(),

@@ -117,7 +117,7 @@ describe('a model of one’s own, from its declaration to its answers', () => {
     expect((await run('generate', '--name', 'count')).out).toContain('Wrote drizzle/0001_count.sql.')
     expect(readFileSync(join(project.root, 'drizzle/0000_first.sql'))).toEqual(first)
     expect((await run('audit')).err).toContain('lacks 1 migration(s). Run "bun run migrate".')
-    expect((await run('migrate')).out).toContain('Applied 1 migration(s)')
+    expect((await run('migrate')).out).toContain('had 1 migration(s) applied')
     expect(await run('audit')).toEqual({ code: 0, out: 'Every derived column is true.\n', err: '' })
     await served(async (url, key) => {
       expect((await call(url, 'GET', `/notebooks/${notebook}`)).body).toMatchObject({ noteCount: 2, version: 2 })

@@ -8,6 +8,7 @@ const port = 'a port from 0 to 65535, such as 8787'
 const host = 'a host name or address, such as 127.0.0.1'
 const region = '1 to 32 of a-z, 0-9 and dash, such as eu-1'
 const tenant = '1 to 63 of a-z, 0-9, _ and -, or nothing for none'
+const database = "the URL of the primary's database, such as libsql://db.example.com"
 const origins = 'origins such as https://app.example.com, between commas'
 
 /** A setting, a wrong value of it, and what is expected instead. */
@@ -27,6 +28,9 @@ const wrong: [string, string, string][] = [
     origins,
   ]),
 ]
+
+for (const value of ['', 'db.example.com', 'file:data.db', 'https://db.example.com?authToken=x', 'http://a@b'])
+  wrong.push(['LIBSQL_URL', value, database])
 
 describe('a wrong setting', () => {
   test.each(wrong)('%s=%j is refused with what is expected', (name, value, expected) => {
@@ -51,6 +55,10 @@ describe('a wrong setting', () => {
 })
 
 describe('settings', () => {
+  test('name no folder of a sqld that is not named', () => {
+    expect(() => readSettings({ LIBSQL_DIR: '/srv/sqld' }, null)).toThrow('LIBSQL_DIR is set without LIBSQL_URL')
+  })
+
   test('have defaults', () => {
     expect(readSettings({}, 'demo')).toEqual({
       port: 8787,
@@ -59,6 +67,7 @@ describe('settings', () => {
       region: 'local',
       publicTenant: 'demo',
       allowedOrigins: [],
+      libsql: null,
     })
   })
 
@@ -70,6 +79,9 @@ describe('settings', () => {
       REGION: 'eu-1',
       PUBLIC_TENANT: 'acme_1',
       ALLOWED_ORIGINS: 'https://a.example, http://localhost:3000',
+      LIBSQL_URL: 'libsql://db.example.com',
+      LIBSQL_TOKEN: 'a token',
+      LIBSQL_DIR: '/srv/sqld',
     }
     expect(readSettings(environment, 'demo')).toEqual({
       port: 0,
@@ -78,6 +90,7 @@ describe('settings', () => {
       region: 'eu-1',
       publicTenant: 'acme_1',
       allowedOrigins: ['https://a.example', 'http://localhost:3000'],
+      libsql: { url: 'https://db.example.com', token: 'a token', folder: '/srv/sqld' },
     })
   })
 

@@ -3,7 +3,8 @@ import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from
 import { join } from 'node:path'
 import { audit, type Drift } from '../../src/entry/audit.ts'
 import { startServer } from '../../src/entry/bun.ts'
-import { databaseFile, migrateDataDir, type Node, openNode } from '../../src/entry/node.ts'
+import { databaseFile, fileStore } from '../../src/entry/file-store.ts'
+import { type Node, openNode } from '../../src/entry/node.ts'
 import { model } from '../../src/model/index.ts'
 import { limits } from '../../src/schema/limits.ts'
 import { stepFanout } from '../../src/write/maintenance.ts'
@@ -21,7 +22,7 @@ describe('a change that more copies follow than one transaction may touch', () =
   let database: Database
   beforeEach(async () => {
     folder = temporaryFolder()
-    await migrateDataDir(folder.path)
+    await fileStore(folder.path).migrate()
     database = new Database(databaseFile(folder.path))
     database.run('pragma foreign_keys = on')
     database.run('pragma busy_timeout = 10000')
@@ -45,7 +46,7 @@ describe('a change that more copies follow than one transaction may touch', () =
   const seq = () => number('select max(seq) from changes')
   const queued = () => number('select count(*) from fanout')
   const open = () =>
-    openNode(folder.path, model, (error) => {
+    openNode(fileStore(folder.path), model, (error) => {
       throw error
     })
 
@@ -206,7 +207,15 @@ describe('a change that more copies follow than one transaction may touch', () =
     posts(bound + 1)
     rename('Before')
     const server = await startServer(
-      { port: 0, host: '127.0.0.1', dataDir: folder.path, region: 'test', publicTenant: null, allowedOrigins: [] },
+      {
+        port: 0,
+        host: '127.0.0.1',
+        dataDir: folder.path,
+        region: 'test',
+        publicTenant: null,
+        allowedOrigins: [],
+        libsql: null,
+      },
       model,
     )
     try {

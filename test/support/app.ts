@@ -1,5 +1,6 @@
+import { databaseFile, fileStore } from '../../src/entry/file-store.ts'
 import { createKey } from '../../src/entry/keys.ts'
-import { databaseFile, migrateDataDir, type Node, openNode } from '../../src/entry/node.ts'
+import { type Node, openNode } from '../../src/entry/node.ts'
 import { type App, createApp } from '../../src/http/app.ts'
 import { Metrics } from '../../src/http/metrics.ts'
 import type { AppOptions } from '../../src/http/service.ts'
@@ -21,9 +22,9 @@ export interface TestApp {
 /** `change` replaces parts of the app's options, such as the clock. */
 export async function testApp(change: (options: AppOptions) => Partial<AppOptions> = () => ({})): Promise<TestApp> {
   const folder = temporaryFolder()
-  await migrateDataDir(folder.path)
+  await fileStore(folder.path).migrate()
   const faults: unknown[] = []
-  const node = await openNode(folder.path, model, (error) => {
+  const node = await openNode(fileStore(folder.path), model, (error) => {
     throw error
   })
   const options: AppOptions = {

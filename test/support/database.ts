@@ -1,8 +1,9 @@
 import { Database } from 'bun:sqlite'
 import { startServer } from '../../src/entry/bun.ts'
+import { databaseFile } from '../../src/entry/file-store.ts'
 import { makeStrict } from '../../src/entry/generate.ts'
 import { createKey } from '../../src/entry/keys.ts'
-import { databaseFile, digest, migrationsFolder } from '../../src/entry/node.ts'
+import { digest, migrationsFolder } from '../../src/entry/node.ts'
 import { modelTriggers } from '../../src/entry/triggers.ts'
 import { type App, createApp } from '../../src/http/app.ts'
 import { Metrics } from '../../src/http/metrics.ts'
@@ -10,7 +11,7 @@ import { createTokenSealer, type Epoch } from '../../src/log/position.ts'
 import type { TenantId } from '../../src/schema/access.ts'
 import type { IdentifiedTable } from '../../src/schema/columns.ts'
 import type { Model } from '../../src/schema/model.ts'
-import { migrationsOf } from '../../src/store/migrate.ts'
+import { migrationsOf } from '../../src/store/migrations.ts'
 import type { Reader } from '../../src/store/reader.ts'
 import * as engineTables from '../../src/store/tables.ts'
 import { call, type TestServer, temporaryFolder } from './server.ts'
@@ -56,7 +57,14 @@ async function tableStatements(tables: readonly IdentifiedTable[]): Promise<stri
 export async function modelServer(declared: ModelWithTables): Promise<TestServer> {
   const folder = temporaryFolder()
   const file = await makeDatabase(folder.path, declared)
-  const settings = { port: 0, host: '127.0.0.1', region: 'test', publicTenant: 'demo', allowedOrigins: [] }
+  const settings = {
+    port: 0,
+    host: '127.0.0.1',
+    region: 'test',
+    publicTenant: 'demo',
+    allowedOrigins: [],
+    libsql: null,
+  }
   const server = await startServer({ ...settings, dataDir: folder.path }, declared.model)
   const { node } = server
   const makeKey: TestServer['key'] = async ({ tenant = 'demo', scopes = ['read', 'write'], subject = null } = {}) =>

@@ -1,6 +1,7 @@
 import { Database } from 'bun:sqlite'
+import { databaseFile, fileStore } from '../../src/entry/file-store.ts'
 import { createKey } from '../../src/entry/keys.ts'
-import { databaseFile, migrateDataDir, openNode } from '../../src/entry/node.ts'
+import { openNode } from '../../src/entry/node.ts'
 import { model } from '../../src/model/index.ts'
 import { temporaryFolder } from './server.ts'
 
@@ -14,8 +15,8 @@ export interface DataFolder {
 
 export async function dataFolder(): Promise<DataFolder> {
   const folder = temporaryFolder()
-  await migrateDataDir(folder.path)
-  const node = await openNode(folder.path, model, (error) => {
+  await fileStore(folder.path).migrate()
+  const node = await openNode(fileStore(folder.path), model, (error) => {
     throw error
   })
   const { key } = await createKey(node.primary, { tenant: 'demo', scopes: ['read', 'write'], subject: null })

@@ -2,8 +2,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startServer } from '../../src/entry/bun.ts'
+import { databaseFile, fileStore } from '../../src/entry/file-store.ts'
 import { createKey } from '../../src/entry/keys.ts'
-import { databaseFile, migrateDataDir, type Node } from '../../src/entry/node.ts'
+import type { Node } from '../../src/entry/node.ts'
 import { model } from '../../src/model/index.ts'
 
 /** A real server on a free port over a real, empty, migrated database in a folder of its own. */
@@ -37,7 +38,7 @@ export async function testServer(
   settings: { publicTenant?: string | null; allowedOrigins?: string[] } = {},
 ): Promise<TestServer> {
   const folder = temporaryFolder()
-  await migrateDataDir(folder.path)
+  await fileStore(folder.path).migrate()
   const server = await startServer(
     {
       port: 0,
@@ -46,6 +47,7 @@ export async function testServer(
       region: 'test',
       publicTenant: settings.publicTenant === undefined ? 'demo' : settings.publicTenant,
       allowedOrigins: settings.allowedOrigins ?? [],
+      libsql: null,
     },
     model,
   )

@@ -1,6 +1,7 @@
 import { Database } from 'bun:sqlite'
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
-import { databaseFile, migrateDataDir, type Node, openNode } from '../../src/entry/node.ts'
+import { databaseFile, fileStore } from '../../src/entry/file-store.ts'
+import { type Node, openNode } from '../../src/entry/node.ts'
 import { model } from '../../src/model/index.ts'
 import { Problem } from '../../src/problem.ts'
 import type { Caller, TenantId } from '../../src/schema/access.ts'
@@ -26,8 +27,8 @@ let together: Node
 let alone: Node
 beforeAll(async () => {
   const open = async (dataDir: string) => {
-    await migrateDataDir(dataDir)
-    return openNode(dataDir, model, (error) => {
+    await fileStore(dataDir).migrate()
+    return openNode(fileStore(dataDir), model, (error) => {
       throw error
     })
   }

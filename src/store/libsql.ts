@@ -1,0 +1,77 @@
+import { open } from 'node:fs/promises'
+import { openHttp } from '@libsql/hrana-client'
+import { Groups, type Settled } from './groups.ts'
+import { commitGroup } from './libsql-group.ts'
+import { fetchWithin, type LibsqlAddress, NoAnswer, NotTaken } from './libsql-link.ts'
+import type { Batch, Primary } from './primary.ts'
+
+export interface LibsqlOptions extends LibsqlAddress {
+  /** Batches that may wait; one more fails as overloaded. */
+  readonly waitingMax: number
+  /** Batches in one group at most, so that the first of them does not wait for too many. */
+  readonly groupBatchesMax?: number
+  /**
+   * The folder of the database's files, where its server runs on this host: sqld leaves a commit to the operating
+   * system, and whoever wants it durable puts its log on the disk. Null where the server promises that itself.
+   */
+  readonly walFolder: string | null
+  /** A group has been committed; called before anyone is told the outcome. */
+  readonly onCommit?: () => void
+}
+
+/** How long a group may take: then it is given up, its outcome unknown. */
+const groupMsMax = 10_000
+
+/**
+ * A primary on sqld or Turso, over HTTP. A group is one request, and one is in flight at a time: sqld hangs for ever
+ * where many transactions write at once.
+ */
+export function openLibsql(options: LibsqlOptions): Primary {
+  const client = openHttp(options.url, options.token ?? undefined, fetchWithin(groupMsMax))
+  client.intMode = 'number'
+  const groups = new Groups({
+    waitingMax: options.waitingMax,
+    groupBatchesMax: options.groupBatchesMax ?? 128,
+    send(group) {
+      void commit(group).then((settled) => {
+        options.onCommit?.()
+        groups.settle(settled)
+      })
+    },
+  })
+
+  async function commit(group: readonly Batch[]): Promise<Settled[]> {
+    try {
+      const settled = await commitGroup(client, group)
+      return options.walFolder === null || (await isDurable(options.walFolder)) ? settled : settled.map(inDoubt)
+    } catch (error) {
+      if (error instanceof NotTaken) return group.map(() => ({ kind: 'failed', reason: 'unreachable' }))
+      return group.map(() => (error instanceof Error && !(error instanceof NoAnswer) ? error : { kind: 'unknown' }))
+    }
+  }
+
+  return {
+    commit: (batch) => groups.commit(batch),
+    stats: () => groups.stats(),
+    async close() {
+      await groups.finished()
+      client.close()
+    },
+  }
+}
+
+/** Puts the server's log on the disk; false where that failed. Its file may be another one after each of its starts. */
+async function isDurable(walFolder: string): Promise<boolean> {
+  try {
+    await using log = await open(`${walFolder}/data-wal`)
+    await log.datasync()
+    return true
+  } catch {
+    return false // What the disk has of the log is not known then, and the outcomes say so.
+  }
+}
+
+/** What was committed may not outlive a power cut. */
+function inDoubt(settled: Settled): Settled {
+  return settled instanceof Error || settled.kind !== 'committed' ? settled : { kind: 'unknown' }
+}
