@@ -3,9 +3,10 @@ import { Metrics } from '../http/metrics.ts'
 import { baseHeaders } from '../http/present.ts'
 import type { TenantId } from '../schema/access.ts'
 import type { Model } from '../schema/model.ts'
+import { type Listening, listen } from './listen.ts'
 import { runMaintenance } from './maintenance.ts'
 import { type Node, openNode, projectRoot } from './node.ts'
-import { type Settings, SettingsError } from './settings.ts'
+import type { Settings } from './settings.ts'
 import { storeOf } from './stores.ts'
 
 export interface RunningServer {
@@ -15,76 +16,60 @@ export interface RunningServer {
   stop(): Promise<void>
 }
 
-/** How long requests in flight may take to finish when the server stops. */
-const stopMsMax = 10_000
+/** What more there is to say of a node's health: why it is not ready, or null, and lines of `/metrics`. */
+export interface Health {
+  unready(): string | null
+  metrics(): readonly string[]
+}
 
-/** Serves a migrated data folder over HTTP with Bun. */
-export async function startServer(settings: Settings, model: Model): Promise<RunningServer> {
+/** Serves a migrated database over HTTP with Bun. */
+export async function startServer(settings: Settings, model: Model, health?: Health): Promise<RunningServer> {
   const node = await openNode(storeOf(settings), model, (error) => {
     console.error(`perigee: ${error.message}`)
     process.exit(70)
   })
   let stopping = false
-  const elapsed = () => performance.now()
   const app = createApp({
     ...node,
-    now: Date.now,
-    elapsed,
-    metrics: new Metrics(elapsed),
-    publicTenant: settings.publicTenant as TenantId | null,
-    allowedOrigins: new Set(settings.allowedOrigins),
-    region: settings.region,
-    unready: () => (stopping ? 'The server is stopping.' : null),
-    docsScript,
-    onFault: (error, requestId) => console.error(`perigee: request ${requestId} failed:`, error),
+    ...processParts(settings, health?.metrics),
+    unready: () => (stopping ? 'The server is stopping.' : (health?.unready() ?? null)),
   })
-
-  const server = await listen(settings, app).catch(async (error: Error) => {
-    await node.close()
-    throw error
-  })
+  const listening = await listenOrClose(settings, app, node)
   const maintenance = runMaintenance(node)
   return {
-    url: `http://${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${server.port}`,
+    url: listening.url,
     node,
     async stop() {
       stopping = true
       maintenance.stop()
-      server.stop(false)
-      const deadline = performance.now() + stopMsMax
-      while (server.pendingRequests > 0 && performance.now() < deadline) await Bun.sleep(5)
-      await maintenance.stopped
-      await server.stop(true)
+      await Promise.all([listening.stop(), maintenance.stopped])
       await node.close()
     },
   }
 }
 
-async function listen(settings: Settings, app: Pick<App, 'fetch'>) {
+async function listenOrClose(settings: Settings, app: App, node: Node): Promise<Listening> {
   try {
-    return Bun.serve({
-      port: settings.port,
-      hostname: settings.host,
-      idleTimeout: 30,
-      development: false,
-      // Bun would answer a large body itself, with an empty 413; the app refuses it before it is read.
-      maxRequestBodySize: Number.MAX_SAFE_INTEGER,
-      fetch: app.fetch,
-    })
+    return listen(settings, app.fetch)
   } catch (error) {
-    const { code, message } = error as Error & { code?: string }
-    if (code === 'EADDRINUSE')
-      throw new SettingsError(`PORT=${settings.port} of HOST=${settings.host} is in use: choose another PORT.`)
-    throw new SettingsError(
-      `HOST=${settings.host} with PORT=${settings.port} cannot be listened on: ${message}. Choose an address of this machine and a port that is free to you.`,
-    )
+    await node.close()
+    throw error
   }
 }
 
-/** Throws a SettingsError where HOST and PORT cannot be listened on, before anything is done for it. */
-export async function checkAddress(settings: Settings) {
-  const server = await listen(settings, { fetch: () => new Response(null, { status: 503 }) })
-  await server.stop(true)
+/** What an app is given of this process, on every kind of node. */
+export function processParts(settings: Settings, metrics?: Health['metrics']) {
+  const elapsed = () => performance.now()
+  return {
+    now: Date.now,
+    elapsed,
+    metrics: new Metrics(elapsed, metrics),
+    publicTenant: settings.publicTenant as TenantId | null,
+    allowedOrigins: new Set(settings.allowedOrigins),
+    region: settings.region,
+    docsScript,
+    onFault: (error: unknown, requestId: string) => console.error(`perigee: request ${requestId} failed:`, error),
+  }
 }
 
 /** Scalar's script, from its package: 4 MB, so pressed once, when the page is first asked for. */

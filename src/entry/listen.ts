@@ -11,7 +11,7 @@ export interface Listening {
 }
 
 /** How long requests in flight may take to finish when the server stops. */
-const stopMsMax = 10_000
+export const drainMsMax = 10_000
 
 /**
  * Answers HTTP at HOST and PORT with `fetch`; throws a SettingsError where they cannot be listened on. With `shared`,
@@ -24,7 +24,7 @@ export function listen({ host, port }: Pick<Settings, 'host' | 'port'>, fetch: F
     port: server.port ?? port,
     async stop() {
       server.stop(false)
-      const deadline = performance.now() + stopMsMax
+      const deadline = performance.now() + drainMsMax
       while (server.pendingRequests > 0 && performance.now() < deadline) await Bun.sleep(5)
       await server.stop(true)
     },

@@ -1,10 +1,12 @@
 import { model } from '../model/index.ts'
 import { limits } from '../schema/limits.ts'
-import { checkAddress, type RunningServer, startServer } from './bun.ts'
+import { type RunningServer, startServer } from './bun.ts'
+import { type RunningEdge, startEdge } from './edge.ts'
 import type { ImportReport } from './import.ts'
 import { createKey, keptKey, listKeys, makeDevKey, revokeKey } from './keys.ts'
+import { checkAddress } from './listen.ts'
 import { CommandError, type Node, openNode, projectRoot } from './node.ts'
-import { readSettings, type Settings, tenantForm } from './settings.ts'
+import { readEdgeSettings, readSettings, type Settings, tenantForm } from './settings.ts'
 import { storeOf } from './stores.ts'
 import { modelTriggers } from './triggers.ts'
 
@@ -64,15 +66,21 @@ async function fill(node: Node, { dataDir }: Settings): Promise<string> {
   return (await keptKey(dataDir, node.reader)) ?? (await makeDevKey(dataDir, demoTenant, node.primary))
 }
 
-/** Serves the data folder as it is. */
+/** Serves the data folder as it is, or a copy of the primary's data in it. */
 export async function serve() {
-  await listen(readSettings(process.env, null), [])
+  const edge = readEdgeSettings(process.env)
+  if (edge) await announce(startEdge(edge, model), edge, [])
+  else await listen(readSettings(process.env, null), [])
 }
 
 async function listen(settings: Settings, lines: readonly string[]) {
-  const server = await startServer(settings, model)
+  await announce(await startServer(settings, model), settings, lines)
+}
+
+/** Says where a server is, with more lines about it, and stops it on a signal. */
+export async function announce(server: RunningServer | RunningEdge, settings: Settings, lines: readonly string[]) {
   stopOnSignals(server)
-  await warnOfDifference(server.node)
+  if ('node' in server) await warnOfDifference(server.node)
   console.log(`\nPerigee is at ${server.url}`)
   for (const line of lines) console.log(line)
   console.log(`  docs   ${server.url}/docs`)
@@ -82,7 +90,7 @@ async function listen(settings: Settings, lines: readonly string[]) {
 }
 
 /** Ends well on a signal. Before the address is printed, so that whoever reads it may send one. */
-function stopOnSignals(server: RunningServer) {
+function stopOnSignals(server: RunningServer | RunningEdge) {
   let stoppingSince: number | undefined
   const stop = async () => {
     // A terminal and a parent process may both pass one Ctrl-C on; a later one means that it takes too long.

@@ -13,8 +13,8 @@ export interface Supervisor<C extends Child> {
   restarts(): number
   /** Ends the one that runs, where it is `child`, so that another is started. It hangs, and is soon killed. */
   renew(child: C): Promise<void>
-  /** Ends the one that runs and starts no other. */
-  stop(): Promise<void>
+  /** Ends the one that runs, which may take `ms` before it is killed, and starts no other. */
+  stop(ms?: number): Promise<void>
 }
 
 /** A child that ran for as long as this is started again at once. */
@@ -28,14 +28,14 @@ const pauseMsMax = 5_000
 const graceMs = 5_000
 const hungGraceMs = 1_000
 
-/** Starts a child, and another whenever one ends, which is told. Throws where the first cannot be started. */
-export function supervise<C extends Child>(start: () => C, tell: (sentence: string) => void): Supervisor<C> {
+/** Starts another child whenever one ends, from the first, which runs already. Tells how each of them ended. */
+export function supervise<C extends Child>(first: C, start: () => C, tell: (sentence: string) => void): Supervisor<C> {
   const stopping = Promise.withResolvers<void>()
   let isStopping = false
   let restarts = 0
-  let child: C | null = start()
+  let child: C | null = first
 
-  async function follow(first: C) {
+  async function follow() {
     let quickEnds = 0
     for (let next: C | null = first; next; next = isStopping ? null : startAgain()) {
       const started = performance.now()
@@ -54,15 +54,15 @@ export function supervise<C extends Child>(start: () => C, tell: (sentence: stri
     return child
   }
 
-  const followed = follow(child)
+  const followed = follow()
   return {
     child: () => child,
     restarts: () => restarts,
     renew: (hung) => (hung === child ? end(hung, hungGraceMs) : Promise.resolve()),
-    async stop() {
+    async stop(ms = graceMs) {
       isStopping = true
       stopping.resolve()
-      if (child) await end(child, graceMs)
+      if (child) await end(child, ms)
       await followed
     },
   }

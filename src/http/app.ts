@@ -149,7 +149,11 @@ function addOperations(hono: Hono, service: Service) {
   })
   hono.get('/metrics', async () => {
     const seq = await positionOf(reader)
-    const text = metrics.render({ seq, primary: primary.stats(), more: through?.metrics({ epoch, seq }) ?? [] })
+    const text = metrics.render({
+      seq,
+      primary: primary?.stats() ?? null,
+      more: through?.metrics({ epoch, seq }) ?? [],
+    })
     return new Response(text, {
       headers: { ...baseHeaders, 'Content-Type': 'text/plain; version=0.0.4', 'Cache-Control': 'no-store' },
     })

@@ -15,10 +15,12 @@ type SeriesByStatus = Map<number, Series>
 export class Metrics {
   private readonly seriesByMethodByRoute = new Map<string, Map<string, SeriesByStatus>>()
   private readonly uptimeMs: () => number
+  private readonly more: () => readonly string[]
 
-  /** `elapsed` is a monotonic clock of milliseconds. */
-  constructor(elapsed: () => number) {
+  /** `elapsed` is a monotonic clock of milliseconds; `more` are lines about what the entry keeps beside the app. */
+  constructor(elapsed: () => number, more: () => readonly string[] = () => []) {
     const start = elapsed()
+    this.more = more
     this.uptimeMs = () => elapsed() - start
   }
 
@@ -51,8 +53,12 @@ export class Metrics {
     }
   }
 
-  /** `more` are lines of the same format. */
-  render(gauges: { readonly seq: number; readonly primary: PrimaryStats; readonly more: readonly string[] }): string {
+  /** `primary` is null where the node has none; `more` are lines of the same format. */
+  render(gauges: {
+    readonly seq: number
+    readonly primary: PrimaryStats | null
+    readonly more: readonly string[]
+  }): string {
     const lines = [
       '# HELP perigee_http_request_duration_seconds Time from the first byte routed to the answer handed over.',
       '# TYPE perigee_http_request_duration_seconds histogram',
@@ -67,22 +73,24 @@ export class Metrics {
       lines.push(`perigee_http_request_duration_seconds_sum{${labels}} ${series.seconds}`)
       lines.push(`perigee_http_request_duration_seconds_count{${labels}} ${series.count}`)
     }
-    const { primary } = gauges
     lines.push(
       ...metric('perigee_log_position', 'gauge', 'The number of the last change in the log.', gauges.seq),
-      ...metric(
-        'perigee_writes_waiting',
-        'gauge',
-        'Batches that wait for the writer or are being committed.',
-        primary.waiting,
-      ),
-      ...metric('perigee_commit_groups_total', 'counter', 'Transactions committed; one fsync each.', primary.groups),
-      ...metric('perigee_commit_batches_total', 'counter', 'Batches that went into them.', primary.batches),
+      ...(gauges.primary ? writerLines(gauges.primary) : []),
       ...metric('perigee_uptime_seconds', 'gauge', 'Seconds since the process began to serve.', this.uptimeMs() / 1000),
       ...gauges.more,
+      ...this.more(),
     )
     return `${lines.join('\n')}\n`
   }
+}
+
+function writerLines({ waiting, groups, batches }: PrimaryStats): string[] {
+  const help = 'Batches that wait for the writer or are being committed.'
+  return [
+    ...metric('perigee_writes_waiting', 'gauge', help, waiting),
+    ...metric('perigee_commit_groups_total', 'counter', 'Transactions committed; one fsync each.', groups),
+    ...metric('perigee_commit_batches_total', 'counter', 'Batches that went into them.', batches),
+  ]
 }
 
 /** One number with what it is, in the text format. */

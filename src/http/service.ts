@@ -14,7 +14,8 @@ import type { Metrics } from './metrics.ts'
 export interface AppOptions {
   readonly model: Model
   readonly reader: Reader
-  readonly primary: Primary
+  /** Null where `through` sends every write on, so that none comes to be committed here. */
+  readonly primary: Primary | null
   readonly epoch: Epoch
   readonly sealer: TokenSealer
   /** HMAC-SHA-256 of a text with the secret of this database, and SHA-256 without, as URL-safe base64. */

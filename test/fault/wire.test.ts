@@ -158,7 +158,7 @@ describe('row 31: a Host that is none never reaches a handler', () => {
       })
     app = await testApp((options) => ({
       reader: counted(options.reader),
-      primary: counted(options.primary),
+      primary: counted(options.primary!),
       elapsed: () => ++entered,
       unready: () => (++entered ? null : null),
       docsScript: async () => new Response(String(++entered)),

@@ -1,0 +1,128 @@
+import { type App, createApp } from '../http/app.ts'
+import { createEdge, type Edge } from '../http/edge.ts'
+import type { AppOptions } from '../http/service.ts'
+import type { Epoch } from '../log/position.ts'
+import { Problem } from '../problem.ts'
+import { createFollowing, type Facts, type Following } from '../replica/following.ts'
+import type { Model } from '../schema/model.ts'
+import type { Soon } from '../soon.ts'
+import { openCopyReader } from '../store/bun-sqlite.ts'
+import type { Reader } from '../store/reader.ts'
+import { processParts } from './bun.ts'
+import { type Identity, identityOf, identitySql } from './node.ts'
+import type { EdgeSettings } from './settings.ts'
+
+/** What a server of an edge tells whoever keeps its copy. */
+export type ServerNews =
+  | { readonly kind: 'nudge' }
+  /** This copy cannot be read, or is of another epoch than it was. */
+  | { readonly kind: 'unfit'; readonly file: string }
+  /** The copies that the server has open by now. */
+  | { readonly kind: 'holds'; readonly files: readonly string[] }
+
+/** Reads older than this, where the caller asks for nothing, are answered by the primary while it can be reached. */
+const lagMsMax = 60_000
+/** How long the primary may take to answer a request that is sent on to it. */
+const answerMsMax = 10_000
+
+/** One copy, and the app that reads it. */
+interface Copy {
+  /** Null for none: the app then has nothing but what an edge puts around it. */
+  readonly file: string | null
+  readonly epoch: Epoch | null
+  readonly reader: Reader
+  readonly app: App
+  /** Requests on it that have not ended. */
+  requests: number
+}
+
+/**
+ * One server of an edge: it answers from the copy that it is told of. Where another takes its place, the requests that
+ * have begun end on the one that they began on, which is then closed.
+ */
+export class EdgeServer {
+  private readonly tell: (news: ServerNews) => void
+  private readonly following: Following
+  private readonly edge: Edge
+  private readonly appOf: (parts: Identity & Pick<AppOptions, 'reader'>) => App
+  private readonly open = new Set<Copy>()
+  private readonly noCopy: Copy
+  private copy: Copy
+  private isStopping = false
+
+  constructor(settings: EdgeSettings, model: Model, tell: (news: ServerNews) => void) {
+    const parts = processParts(settings)
+    const { region, elapsed } = parts
+    this.tell = tell
+    this.following = createFollowing(parts, () => tell({ kind: 'nudge' }))
+    const { primaryOrigin: origin } = settings
+    this.edge = createEdge({ origin, region, replica: this.following, lagMsMax, answerMsMax, elapsed })
+    const unready = () => (this.isStopping ? 'The server is stopping.' : this.following.state().unready)
+    this.appOf = (copy) => createApp({ ...parts, ...copy, model, primary: null, through: this.edge, unready })
+    const app = this.appOf({ ...identityOf([]), reader: emptyReader })
+    this.noCopy = { file: null, epoch: null, reader: emptyReader, app, requests: 0 }
+    this.copy = this.noCopy
+  }
+
+  readonly fetch = (request: Request): Soon<Response> => {
+    const { copy } = this
+    const response = copy.app.fetch(request)
+    if (!(response instanceof Promise)) return response
+    copy.requests++
+    return response.finally(() => {
+      copy.requests--
+      this.closeUnused()
+    })
+  }
+
+  /** Takes in what is known of the replica by now. */
+  learn(facts: Facts) {
+    const { file, position } = facts
+    const wanted = file !== null && position !== null ? { file, epoch: position.epoch } : this.noCopy
+    if (wanted.file !== this.copy.file || wanted.epoch !== this.copy.epoch) {
+      this.copy = wanted.file === null || wanted.epoch === null ? this.noCopy : this.openCopy(wanted.file, wanted.epoch)
+      this.closeUnused()
+    }
+    this.copy.reader.expire()
+    this.following.learn(facts)
+  }
+
+  /** From now on `/readyz` says that the server stops. */
+  beginStop() {
+    this.isStopping = true
+  }
+
+  close() {
+    this.edge.close()
+    this.copy = this.noCopy
+    this.closeUnused()
+  }
+
+  private openCopy(file: string, epoch: Epoch): Copy {
+    const unfit = () => this.tell({ kind: 'unfit', file })
+    const reader = openCopyReader(file, epoch, unfit)
+    const app = this.appOf({ ...identityOf(reader.rows(identitySql, [])), reader })
+    const copy = { file, epoch, reader, app, requests: 0 }
+    this.open.add(copy)
+    return copy
+  }
+
+  private closeUnused() {
+    for (const copy of this.open) {
+      if (copy === this.copy || copy.requests > 0) continue
+      copy.reader.close()
+      this.open.delete(copy)
+    }
+    this.tell({ kind: 'holds', files: [...this.open].flatMap(({ file }) => file ?? []) })
+  }
+}
+
+/** Reads nothing, and says so. */
+const emptyReader: Reader = {
+  rows() {
+    throw new Problem('not-ready', { detail: 'There is no copy of the data on this node yet.' })
+  },
+  generation: () => 0,
+  expire() {},
+  close() {},
+}
