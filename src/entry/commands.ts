@@ -38,6 +38,22 @@ ${settingsHelp}`,
       await (await actions()).serve()
     },
   },
+  primary: {
+    usage: `bun run primary
+bun run primary backup FILE
+bun run primary restore FILE
+bun run primary token [--days DAYS]
+Serves as a primary node for edges: with a libSQL server (sqld) of its own in DATA_DIR, which it starts, watches, starts
+again where it ends or hangs, and stops. Migrates the database first. A read-only token for replicas is kept in
+DATA_DIR/replica-token. Edges have it as LIBSQL_TOKEN.
+  backup   writes the database as it is now to FILE, which must not exist; the primary may run
+  restore  puts FILE, a backup or the database of a standalone server, in place of the data, which is set aside; the
+           primary must not run. Edges and tokens begin anew
+  token    prints another read-only token for replicas, good for DAYS days (365)
+${settingsHelp}
+  LIBSQL_LISTEN    address that sqld listens on, for replicas (127.0.0.1:8788)`,
+    run: primary,
+  },
   dev: {
     usage: `bun run dev
 As "bun start", and starts again whenever a file under src changes.`,
@@ -148,6 +164,26 @@ async function keys(args: string[]) {
     if (!id) throw new UsageError('keys', 'Name the id of the key, as "keys list" shows it.')
     await keysRevoke(id)
   } else throw new UsageError('keys', 'The actions are create, list and revoke ID.')
+}
+
+async function primary(args: string[]) {
+  const { values, positionals } = options('primary', args, { days: { type: 'string' } }, true)
+  const [action, file, ...rest] = positionals
+  if (rest.length > 0) throw new UsageError('primary', 'Name one file.')
+  if (values.days !== undefined && action !== 'token') throw new UsageError('primary', '--days is of "token".')
+  const { backup, restore, servePrimary, token } = await import('./run-primary.ts')
+  if (action === undefined) await servePrimary()
+  else if (action === 'token' && !file) token(daysOf(values.days))
+  else if (action === 'backup' || action === 'restore') {
+    if (!file) throw new UsageError('primary', `Name the file to ${action}.`)
+    await (action === 'backup' ? backup(file) : restore(file))
+  } else throw new UsageError('primary', 'The actions are backup FILE, restore FILE and token; none to serve.')
+}
+
+function daysOf(text: unknown): number | undefined {
+  if (text === undefined) return undefined
+  if (/^[1-9]\d{0,3}$/.test(String(text))) return Number(text)
+  throw new UsageError('primary', '--days is a number from 1 to 9999.')
 }
 
 function help(): string {

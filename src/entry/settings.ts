@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import { z } from 'zod'
 
 /** The settings, read once from the environment. Each is listed in the README. */
@@ -11,6 +12,8 @@ export interface Settings {
   readonly allowedOrigins: readonly string[]
   /** The libSQL server that has the database; null where it is a file in the data folder. */
   readonly libsql: LibsqlSettings | null
+  /** Where the sqld of `bun run primary` listens, a host and a port. */
+  readonly libsqlListen: string
 }
 
 export interface LibsqlSettings {
@@ -55,6 +58,9 @@ const schema = z.object({
   LIBSQL_URL: setting(isDatabaseUrl, "the URL of the primary's database, such as libsql://db.example.com").optional(),
   LIBSQL_TOKEN: z.string().optional(),
   LIBSQL_DIR: setting((text) => text.trim() !== '', 'the folder of the sqld at LIBSQL_URL').optional(),
+  LIBSQL_LISTEN: setting(isAddress, 'an address of this machine and a port, such as 127.0.0.1:8788').default(
+    '127.0.0.1:8788',
+  ),
 })
 
 const edgeSchema = z.object({
@@ -67,6 +73,12 @@ const edgeSchema = z.object({
 /** Anything that says more, a token say, would end up where URLs are shown. */
 function isDatabaseUrl(text: string): boolean {
   return /^(libsql|https?):\/\/[^\s/?#@]+\/?$/.test(text) && URL.canParse(text)
+}
+
+/** sqld takes addresses, no names. */
+function isAddress(text: string): boolean {
+  const [, host = '', port] = /^(\[[\da-f:]+\]|[\d.]+):([1-9]\d{0,4})$/.exec(text) ?? []
+  return isIP(host.replace(/^\[|\]$/g, '')) !== 0 && Number(port) <= 65_535
 }
 
 function isOrigin(text: string): boolean {
@@ -90,6 +102,7 @@ export function readSettings(
     publicTenant: values.PUBLIC_TENANT === undefined ? publicTenant : values.PUBLIC_TENANT || null,
     allowedOrigins: values.ALLOWED_ORIGINS,
     libsql: libsqlOf(values),
+    libsqlListen: values.LIBSQL_LISTEN,
   }
 }
 

@@ -64,11 +64,13 @@ export function startSqld({ folder, address, keyFile }: SqldOptions): Sqld {
   const child = Bun.spawn([...endingWithParent(), sqldBinary(), ...flags], {
     env: { PATH: process.env.PATH ?? '', RUST_LOG: 'warn' },
     stdio: ['ignore', 'pipe', 'pipe'],
+    // A Ctrl-C of the terminal is for this process, which ends it once nobody needs it.
+    detached: true,
   })
   const said: string[] = []
   const heard = Promise.all([keepLines(child.stdout, said), keepLines(child.stderr, said)])
   return {
-    url: `http://${address}`,
+    url: sqldUrl(address),
     pid: child.pid,
     ended: child.exited.then(async () => {
       await heard
@@ -77,6 +79,11 @@ export function startSqld({ folder, address, keyFile }: SqldOptions): Sqld {
     }),
     kill: (signal) => child.kill(signal),
   }
+}
+
+/** Where this host reaches a sqld that listens at an address, also where that is every address it has. */
+export function sqldUrl(address: string): string {
+  return `http://${address.replace(/^0\.0\.0\.0:/, '127.0.0.1:').replace(/^\[::\]:/, '[::1]:')}`
 }
 
 /** Before a command: has it end with this process, also where this process is killed. Where the system can do that. */
@@ -96,7 +103,7 @@ async function keepLines(stream: ReadableStream<Uint8Array>, lines: string[]) {
 }
 
 /** Waits until sqld answers. Throws where it ends first, or does not answer within `ms`. */
-export async function answering(sqld: Sqld, ms = 10_000): Promise<void> {
+export async function answering(sqld: Sqld, ms: number): Promise<void> {
   let end: string | undefined
   void sqld.ended.then((how) => {
     end = how

@@ -68,6 +68,7 @@ describe('settings', () => {
       publicTenant: 'demo',
       allowedOrigins: [],
       libsql: null,
+      libsqlListen: '127.0.0.1:8788',
     })
   })
 
@@ -91,6 +92,7 @@ describe('settings', () => {
       publicTenant: 'acme_1',
       allowedOrigins: ['https://a.example', 'http://localhost:3000'],
       libsql: { url: 'https://db.example.com', token: 'a token', folder: '/srv/sqld' },
+      libsqlListen: '127.0.0.1:8788',
     })
   })
 

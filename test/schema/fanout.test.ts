@@ -215,6 +215,7 @@ describe('a change that more copies follow than one transaction may touch', () =
         publicTenant: null,
         allowedOrigins: [],
         libsql: null,
+        libsqlListen: '127.0.0.1:8788',
       },
       model,
     )

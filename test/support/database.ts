@@ -64,6 +64,7 @@ export async function modelServer(declared: ModelWithTables): Promise<TestServer
     publicTenant: 'demo',
     allowedOrigins: [],
     libsql: null,
+    libsqlListen: '127.0.0.1:8788',
   }
   const server = await startServer({ ...settings, dataDir: folder.path }, declared.model)
   const { node } = server

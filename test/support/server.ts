@@ -48,6 +48,7 @@ export async function testServer(
       publicTenant: settings.publicTenant === undefined ? 'demo' : settings.publicTenant,
       allowedOrigins: settings.allowedOrigins ?? [],
       libsql: null,
+      libsqlListen: '127.0.0.1:8788',
     },
     model,
   )

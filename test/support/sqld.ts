@@ -48,7 +48,7 @@ export async function startSqld({ folder, auth = true }: TestSqldOptions = {}): 
   let sqld: Sqld | null = null
   const start = async () => {
     sqld = spawnSqld(options)
-    await answering(sqld)
+    await answering(sqld, 10_000)
   }
   const end = async (signal: NodeJS.Signals = 'SIGTERM') => {
     sqld?.kill(signal)
