@@ -245,7 +245,7 @@ class Routing {
     if (!path || !view || position.epoch !== service.epoch) return
     const tag = headers.get('etag')
     const record = tag === null ? null : { body: new TextDecoder().decode(body), tag }
-    if (record === null && status !== 204) return
+    if ((record === null && status !== 204) || headers.has('content-encoding')) return
     try {
       const caller = await service.authenticate(request.headers.get('authorization'))
       this.recent.keep(service, { caller, view, id: path.id }, position.seq, record)

@@ -2,6 +2,7 @@ import * as http from 'node:http'
 import * as https from 'node:https'
 import type { Socket } from 'node:net'
 import type { Epoch, Position, Seq } from '../log/position.ts'
+import { Problem } from '../problem.ts'
 import { limits } from '../schema/limits.ts'
 
 /** A request as it goes to the primary. */
@@ -209,7 +210,10 @@ export function messageOf(request: Request, body: Uint8Array, { via, requestId, 
   const dropped = connectionHeaders(request.headers.get('connection'))
   const headers: Record<string, string> = {}
   request.headers.forEach((value, name) => {
-    if (!dropped.has(name) && !ownHeaders.includes(name)) headers[name] = value
+    if (dropped.has(name) || ownHeaders.includes(name)) return
+    // Bun's server takes the one control character that no client may send.
+    if (value.includes('\x7f')) throw new Problem('invalid-header', { detail: `${name} has a control character.` })
+    headers[name] = value
   })
   headers.via = headers.via ? `${headers.via}, 1.1 ${via}` : `1.1 ${via}`
   headers['x-request-id'] = requestId
