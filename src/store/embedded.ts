@@ -10,8 +10,6 @@ export interface EmbeddedOptions {
   readonly file: string
   /** Batches that may wait; one more fails as overloaded. */
   readonly waitingMax: number
-  /** Batches in one group at most, so that the first of them does not wait for too many. */
-  readonly groupBatchesMax?: number
   /** A group has been committed; called before anyone is told the outcome. */
   readonly onCommit?: () => void
   /** The writer thread died of a fault of ours. What was in flight has been settled as unknown. */
@@ -28,11 +26,7 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Primary> {
   let newTexts: string[] = []
   let onControl: ((answer: WriterAnswer['kind']) => void) | undefined
   let dead = false
-  const groups = new Groups({
-    waitingMax: options.waitingMax,
-    groupBatchesMax: options.groupBatchesMax ?? 256,
-    send,
-  })
+  const groups = new Groups({ waitingMax: options.waitingMax, send })
 
   worker.onmessage = (event: MessageEvent<string>) => {
     const answer = JSON.parse(event.data) as WriterAnswer

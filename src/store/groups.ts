@@ -3,14 +3,15 @@ import type { Batch, Outcome, PrimaryStats } from './primary.ts'
 export interface GroupOptions {
   /** Batches that may wait; one more fails as overloaded. */
   readonly waitingMax: number
-  /** Batches in one group at most, so that the first of them does not wait for too many. */
-  readonly groupBatchesMax: number
   /** Starts to commit a group. `settle` is told what became of it, before the next group is sent. */
   readonly send: (group: readonly Batch[]) => void
 }
 
 /** What became of one batch of a group; an error where the batch itself is wrong, a fault of ours. */
 export type Settled = Outcome | Error
+
+/** Statements in one group, more only in a batch alone: the first batch of a group waits for the last. */
+const groupStepsMax = 1_000
 
 interface Waiting {
   readonly batch: Batch
@@ -49,7 +50,7 @@ export class Groups {
   private sendNext() {
     this.isSending = false
     if (this.inFlight.length > 0 || this.waiting.length === 0) return
-    this.inFlight = this.waiting.splice(0, this.options.groupBatchesMax)
+    this.inFlight = this.waiting.splice(0, groupLength(this.waiting))
     this.groups++
     this.batches += this.inFlight.length
     this.options.send(this.inFlight.map((each) => each.batch))
@@ -88,4 +89,14 @@ export class Groups {
   stats(): PrimaryStats {
     return { waiting: this.waiting.length + this.inFlight.length, groups: this.groups, batches: this.batches }
   }
+}
+
+/** How many of those that wait make the next group. */
+function groupLength(waiting: readonly Waiting[]): number {
+  let steps = 0
+  for (const [i, { batch }] of waiting.entries()) {
+    steps += batch.steps.length
+    if (i > 0 && steps > groupStepsMax) return i
+  }
+  return waiting.length
 }

@@ -10,8 +10,9 @@ export interface Ran {
   error: ResponseError | null
 }
 
-/** Texts that one script has the server remember; sqld keeps up to 150. */
-const storedTextsMax = 100
+/** Texts that one script has the server remember: sqld takes 50. Shorter ones are as well said again. */
+const storedTextsMax = 30
+const storedCharsMin = 100
 
 /**
  * Statements that go to the server in one request, each with a condition on those before it. Nothing runs unless its
@@ -53,7 +54,8 @@ export class Script {
 
   private text(sql: string): Sql | string {
     const known = this.stored.get(sql)
-    if (known || this.stored.size >= storedTextsMax) return known ?? sql
+    if (known) return known
+    if (sql.length < storedCharsMin || this.stored.size >= storedTextsMax) return sql
     const made = this.stream.storeSql(sql)
     this.stored.set(sql, made)
     return made

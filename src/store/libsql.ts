@@ -8,8 +8,6 @@ import type { Batch, Primary } from './primary.ts'
 export interface LibsqlOptions extends LibsqlAddress {
   /** Batches that may wait; one more fails as overloaded. */
   readonly waitingMax: number
-  /** Batches in one group at most, so that the first of them does not wait for too many. */
-  readonly groupBatchesMax?: number
   /**
    * The folder of the database's files, where its server runs on this host: sqld leaves a commit to the operating
    * system, and whoever wants it durable puts its log on the disk. Null where the server promises that itself.
@@ -31,7 +29,6 @@ export function openLibsql(options: LibsqlOptions): Primary {
   client.intMode = 'number'
   const groups = new Groups({
     waitingMax: options.waitingMax,
-    groupBatchesMax: options.groupBatchesMax ?? 128,
     send(group) {
       void commit(group).then((settled) => {
         options.onCommit?.()
