@@ -40,7 +40,7 @@ export function problemResponse(
 export function pageBody(page: Page): string {
   const next = page.next === null ? 'null' : `"${page.next}"`
   const count = page.count === null ? '' : `,"count":${page.count}`
-  return `{"data":[${page.records.join(',')}],"next":${next}${count}}`
+  return `{"data":[${page.records}],"next":${next}${count}}`
 }
 
 /** The Link header of a page (RFC 8288), or null where there is no page before or after. */

@@ -66,7 +66,7 @@ async function readChanges(request: ReadRequest, service: Service): Promise<Read
   const { view, search, id, caller } = request
   const paging = parsePaging(search)
   const page = await readHistory(view, parseId(id), paging, caller, service.reader, service)
-  if (page.records.length === 0 && paging.after === null) throw notFound(request, service, page.seq)
+  if (page.records === '' && paging.after === null) throw notFound(request, service, page.seq)
   return pageRead(request, service, page)
 }
 

@@ -4,7 +4,7 @@ import type { Reader } from '../store/reader.ts'
 import type { Value } from '../value.ts'
 import type { ResourceView } from '../version/view.ts'
 import { type CursorSigner, openCursor, sealCursor } from './cursor.ts'
-import type { Page } from './page.ts'
+import { joined, type Page } from './page.ts'
 import { positionSql } from './sql.ts'
 
 /**
@@ -39,7 +39,7 @@ export async function readHistory(
   const more = found.length > paging.limit && last
   const seq = Number(rows.at(-1)?.[1] ?? 0) as Seq
   return {
-    records: page.map((row) => String(row[0])),
+    records: joined(page, (row) => String(row[0])),
     next: more ? sealCursor([last[1] ?? 0], { cursors, identity, caller }) : null,
     previous: null,
     count: null,
