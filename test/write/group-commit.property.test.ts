@@ -1,7 +1,9 @@
 import { Database } from 'bun:sqlite'
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from 'bun:test'
+import { join } from 'node:path'
 import { databaseFile, fileStore } from '../../src/entry/file-store.ts'
-import { type Node, openNode } from '../../src/entry/node.ts'
+import { libsqlStore } from '../../src/entry/libsql-store.ts'
+import { type Node, openNode, type Store } from '../../src/entry/node.ts'
 import { model } from '../../src/model/index.ts'
 import { Problem } from '../../src/problem.ts'
 import type { Caller, TenantId } from '../../src/schema/access.ts'
@@ -14,31 +16,45 @@ import { planWrite } from '../../src/write/plan.ts'
 import { complaintsAbout } from '../support/accounting.ts'
 import { type Draw, withRandomChoices } from '../support/random-model.ts'
 import { temporaryFolder } from '../support/server.ts'
+import { startSqld } from '../support/sqld.ts'
 
 // Bun takes this for one file at a time.
 setDefaultTimeout(60_000)
 
 /**
- * Two databases are given the same writes: one all at once, so that they share transactions, the other one by one. They
- * must answer alike and end alike, to the last column of the log.
+ * Databases are given the same writes: one by one, or all at once, so that they share transactions, in a file and in a
+ * sqld. They must answer alike and end alike, to the last column of the log.
  */
-const folders = [temporaryFolder(), temporaryFolder()] as const
-let together: Node
-let alone: Node
+interface Given {
+  readonly name: string
+  readonly node: Node
+  readonly file: string
+}
+let alone: Given
+let together: Given[]
+const removals: (() => Promise<void> | void)[] = []
 beforeAll(async () => {
-  const open = async (dataDir: string) => {
-    await fileStore(dataDir).migrate()
-    return openNode(fileStore(dataDir), model, (error) => {
+  const open = async (name: string, store: Store, file: string): Promise<Given> => {
+    await store.migrate()
+    const node = await openNode(store, model, (error) => {
       throw error
     })
+    removals.unshift(() => node.close())
+    return { name, node, file }
   }
-  together = await open(folders[0].path)
-  alone = await open(folders[1].path)
+  const inFile = (name: string) => {
+    const folder = temporaryFolder()
+    removals.unshift(folder.remove)
+    return open(name, fileStore(folder.path), databaseFile(folder.path))
+  }
+  const sqld = await startSqld()
+  removals.unshift(sqld.remove)
+  alone = await inFile('alone')
+  const file = join(sqld.folder, 'dbs', 'default', 'data')
+  together = [await inFile('embedded'), await open('sqld', libsqlStore(sqld), file)]
 })
 afterAll(async () => {
-  await together.close()
-  await alone.close()
-  for (const folder of folders) folder.remove()
+  for (const remove of removals) await remove()
 })
 
 const view = buildViews(model).get('v1')!
@@ -118,7 +134,7 @@ function randomInput(draw: Draw, field: Field): Value {
 }
 
 /** What the caller is told, as it is told. */
-async function outcomeOf(request: WriteRequest, node: Node): Promise<unknown> {
+async function outcomeOf(request: WriteRequest, { node }: Given): Promise<unknown> {
   try {
     return await commit(planWrite(request), node.primary)
   } catch (error) {
@@ -128,8 +144,8 @@ async function outcomeOf(request: WriteRequest, node: Node): Promise<unknown> {
 }
 
 /** Everything that a database holds of a tenant, and what a write must not leave behind. */
-function contentsOf(folder: { path: string }, tenant: string): Record<string, unknown[]> {
-  using database = new Database(databaseFile(folder.path), { readonly: true })
+function contentsOf({ file }: Given, tenant: string): Record<string, unknown[]> {
+  using database = new Database(file, { readonly: true })
   const own = ['changes', 'heads', 'idempotency', ...model.resources.keys()].map((table) => {
     return [table, database.query(`select * from "${table}" where tenant = ?`).values(tenant)]
   })
@@ -145,26 +161,30 @@ test('writes that share a transaction end as they would alone, whatever happens 
   await withRandomChoices(
     async (draw) => {
       const tenant = `tenant${runs++}` as TenantId
-      const before = together.primary.stats()
+      const before = together.map(({ node }) => node.primary.stats())
       const requests = Array.from({ length: draw.int(2, 40) }, (_, i) => randomRequest(draw, tenant, i))
       // Retries of everything, some while the first attempts wait, the others after them.
       const bursts = [founding(tenant), [...requests, ...draw.some(requests, 10)], draw.some(requests, 40)]
       for (const burst of bursts) {
-        const shared = await Promise.all(burst.map((request) => outcomeOf(request, together)))
         const single: unknown[] = []
         for (const request of burst) single.push(await outcomeOf(request, alone))
-        expect(shared).toEqual(single)
-        for (const each of shared as { problem?: string; replayed?: boolean; status?: number }[])
+        for (const each of together) {
+          const shared = await Promise.all(burst.map((request) => outcomeOf(request, each)))
+          expect([each.name, shared]).toEqual([each.name, single])
+        }
+        for (const each of single as { problem?: string; replayed?: boolean; status?: number }[])
           kindsOfEnd.add(each.problem ?? (each.replayed ? 'replayed' : String(each.status)))
       }
-      const { groups, batches } = together.primary.stats()
-      expect(groups - before.groups).toBeLessThanOrEqual(2 * bursts.length)
-      expect(batches - before.batches).toBe(bursts.flat().length)
-      expect(contentsOf(folders[0], tenant)).toEqual(contentsOf(folders[1], tenant))
+      for (const [i, each] of together.entries()) {
+        const { groups, batches } = each.node.primary.stats()
+        expect(groups - (before[i]?.groups ?? 0)).toBeLessThanOrEqual(2 * bursts.length)
+        expect(batches - (before[i]?.batches ?? 0)).toBe(bursts.flat().length)
+        expect([each.name, contentsOf(each, tenant)]).toEqual([each.name, contentsOf(alone, tenant)])
+      }
     },
-    { runs: 40 },
+    { runs: 30 },
   )
-  expect(complaintsAbout(databaseFile(folders[0].path), model)).toEqual([])
+  for (const { file } of together) expect(complaintsAbout(file, model)).toEqual([])
   // The writes were of every kind that there is.
   for (const end of ['200', '201', '204', 'replayed', 'already-exists', 'still-referenced', 'precondition-failed'])
     expect(kindsOfEnd).toContain(end)
