@@ -1,11 +1,12 @@
 import { type Caller, callerShape, type Predicate, resolve } from '../schema/access.ts'
 import type { Field } from '../schema/field.ts'
+import { ShapeCache } from '../store/text.ts'
 import type { Value } from '../value.ts'
 import type { ResourceView } from '../version/view.ts'
 import { type CursorSigner, openCursor } from './cursor.ts'
 import { type Include, includedResources } from './include.ts'
 import { type SortKey, withId } from './names.ts'
-import type { Filter, Query, Selection } from './query.ts'
+import type { Filter, Query, QueryForm, Selection } from './query.ts'
 import { includeScans, isServed, type Scan } from './scan.ts'
 
 /**
@@ -49,34 +50,40 @@ export interface RecordPlan extends Selection {
 
 export type ReadPlan = ListPlan | RecordPlan
 
-export function planList(query: Query, caller: Caller, cursors: CursorSigner): ListPlan {
-  const { view, filters, includes, fields, count } = query
+/** What of a plan follows from the form of its query, the kind and scopes of its caller, and where it pages from. */
+type ListForm = Omit<ListPlan, 'caller' | 'filters' | 'start' | 'identity'>
+
+const listForms = new ShapeCache<ListForm>()
+
+export function planList({ form, filters, cursor }: Query, caller: Caller, cursors: CursorSigner): ListPlan {
+  const from = cursor?.direction ?? 'start'
+  const planned = listForms.get(form, `${from} ${callerShape(caller)}`, () => planForm(form, caller, from))
+  const identity = queryIdentity(form, filters)
+  const start = cursor ? openCursor(cursor.text, { cursors, identity, caller, keys: planned.order.length }) : null
+  return { ...planned, caller, filters, start, identity }
+}
+
+function planForm(form: QueryForm, caller: Caller, from: 'start' | 'after' | 'before'): ListForm {
+  const { view, terms, limit, includes, fields, count } = form
   const visible = resolve(view.resource.access.read, caller)
-  const sort = withId(query.sort)
-  const identity = queryIdentity(query, sort)
-  const backwards = query.cursor?.direction === 'before'
-  const start = query.cursor ? openCursor(query.cursor.text, { cursors, identity, caller, keys: sort.length }) : null
+  const sort = withId(form.sort)
+  const backwards = from === 'before'
   const order = backwards ? sort.map((key) => ({ ...key, descending: !key.descending })) : sort
-  const served = isServed(view, visible, filters, sort)
-  const selection = selectionShape(fields, includes)
-  const filterShape = filters.map((filter) => `${filter.field.name} ${filter.operator}`).join()
-  const shape = `list ${callerShape(caller)} ${filterShape} ${orderShape(order)} ${start ? 'start' : ''} ${count ? 'count' : ''} ${selection}`
+  const served = isServed(view, visible, terms, sort)
+  const termsShape = terms.map(({ field, operator }) => `${field.name} ${operator}`).join()
+  const place = from === 'start' ? '' : 'start'
   return {
     kind: 'list',
-    shape,
+    shape: `list ${callerShape(caller)} ${termsShape} ${orderShape(order)} ${place} ${count ? 'count' : ''} ${selectionShape(fields, includes)}`,
     view,
-    caller,
     visible,
-    filters,
     order,
     backwards,
-    start,
-    limit: query.limit,
+    limit,
     count,
     served,
-    scans: [...listScans(query, visible, sort, served), ...includeScans(includes, view, query.limit, true)],
+    scans: [...listScans(form, visible, sort, served), ...includeScans(includes, view, limit, true)],
     involved: [...new Set([view.resource.name, ...includedResources(includes)])],
-    identity,
     fields,
     includes,
   }
@@ -99,19 +106,17 @@ export function planRecord(view: ResourceView, id: string, selection: Selection,
 }
 
 /** What the list itself scans: where no index has its order, and where a count looks at every record that matches. */
-function listScans(query: Query, visible: Predicate, sort: readonly SortKey[], served: boolean): Scan[] {
-  const countsMatches = query.count && (query.filters.length > 0 || visible.kind !== 'always')
+function listScans(form: QueryForm, visible: Predicate, sort: readonly SortKey[], served: boolean): Scan[] {
+  const countsMatches = form.count && (form.terms.length > 0 || visible.kind !== 'always')
   if (served && !countsMatches) return []
-  const names = new Set([...query.filters.map((filter) => filter.field.name), ...sort.map((key) => key.field)])
-  const because = `this combination of ${[...names].join(', ')}${query.count ? ' with count=exact' : ''}`
-  return [{ resource: query.view.resource.name, times: 1, because }]
+  const names = new Set([...form.terms.map((term) => term.field.name), ...sort.map((key) => key.field)])
+  const because = `this combination of ${[...names].join(', ')}${form.count ? ' with count=exact' : ''}`
+  return [{ resource: form.view.resource.name, times: 1, because }]
 }
 
-function queryIdentity(query: Query, sort: readonly SortKey[]): string {
-  const filters = query.filters
-    .map(({ field, operator, value }) => JSON.stringify([field.name, operator, value]))
-    .sort()
-  return `${query.view.version} ${query.view.name} ${filters.join()} ${orderShape(sort)}`
+function queryIdentity({ view, sort }: QueryForm, filters: readonly Filter[]): string {
+  const terms = filters.map(({ field, operator, value }) => JSON.stringify([field.name, operator, value])).sort()
+  return `${view.version} ${view.name} ${terms.join()} ${orderShape(withId(sort))}`
 }
 
 function orderShape(order: readonly SortKey[]): string {

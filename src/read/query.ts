@@ -1,6 +1,7 @@
 import { Problem } from '../problem.ts'
 import { type Field, parseInstant, uuidv7 } from '../schema/field.ts'
 import { limits } from '../schema/limits.ts'
+import { ShapeCache } from '../store/text.ts'
 import type { Value } from '../value.ts'
 import type { ResourceView } from '../version/view.ts'
 import { type Include, parseIncludes } from './include.ts'
@@ -23,14 +24,20 @@ export interface Selection {
   readonly includes: readonly Include[]
 }
 
-/** What a list asks for, by the names of the caller's view, its values checked. */
-export interface Query extends Selection {
+/** What lists ask for that differ in nothing but the values of their filters and the place where they start. */
+export interface QueryForm extends Selection {
   readonly view: ResourceView
-  readonly filters: readonly Filter[]
+  readonly terms: readonly Pick<Filter, 'field' | 'operator'>[]
   readonly sort: readonly SortKey[]
   readonly limit: number
-  readonly cursor: { readonly direction: 'after' | 'before'; readonly text: string } | null
   readonly count: boolean
+}
+
+/** What a list asks for, by the names of the caller's view, its values checked. */
+export interface Query {
+  readonly form: QueryForm
+  readonly filters: readonly Filter[]
+  readonly cursor: { readonly direction: 'after' | 'before'; readonly text: string } | null
 }
 
 /** A query string as decoded pairs. Throws `invalid-parameter` where it is not UTF-8 in percent-encoding. */
@@ -58,9 +65,43 @@ function decode(text: string): string {
 
 const listParameters = ['sort', 'limit', 'after', 'before', 'include', 'fields', 'count']
 
+const forms = new ShapeCache<QueryForm>()
+/** A longer form is read anew each time, so that what is kept has a bound. */
+const formCharsMax = 1_000
+
+/** What a list asks for. A form is read when it is first seen; then only the values are, unless one of them is wrong. */
 export function parseListQuery(view: ResourceView, search: string): Query {
-  const faults = new Faults()
   const pairs = parsePairs(search)
+  const values: string[] = []
+  let cursor: Query['cursor'] = null
+  let shape = ''
+  // No name and no text has a NUL in it.
+  for (const [name, text] of pairs) {
+    const isForm = listParameters.includes(name) && name !== 'after' && name !== 'before'
+    shape += `${name}\0${isForm ? text : ''}\0`
+    if (name === 'after' || name === 'before') cursor = { direction: name, text }
+    else if (!isForm) values.push(text)
+  }
+  if (shape.length > formCharsMax) return parseWhole(view, pairs)
+  const form = forms.get(view, shape, () => parseWhole(view, pairs).form)
+  const filters = filtersOf(form, values)
+  return filters ? { form, filters, cursor } : parseWhole(view, pairs)
+}
+
+/** The terms of a form with values; null where one of them is none of its field's. */
+function filtersOf({ terms }: QueryForm, values: readonly string[]): Filter[] | null {
+  const filters: Filter[] = []
+  for (const [i, { field, operator }] of terms.entries()) {
+    const value = filterValue(field, operator, values[i] ?? '')
+    if (value === undefined) return null
+    filters.push({ field, operator, value })
+  }
+  return filters
+}
+
+/** Reads all of a query, and tells of everything that is wrong with it. */
+function parseWhole(view: ResourceView, pairs: readonly (readonly [string, string])[]): Query {
+  const faults = new Faults()
   const filters: Filter[] = []
   const given = new Map<string, string>()
   for (const [name, text] of pairs) {
@@ -76,15 +117,15 @@ export function parseListQuery(view: ResourceView, search: string): Query {
     faults.add('filter-too-complex', filters[0]?.field.name ?? '', 'too-many-terms', message)
   }
   const limit = parseLimit(given.get('limit'), view.resource.pageRowsMax, faults)
-  const query: Query = {
+  const form: QueryForm = {
     view,
-    filters,
+    terms: filters.map(({ field, operator }) => ({ field, operator })),
     sort: parseSort(view, given.get('sort'), 'sort', faults),
     limit,
-    cursor: parseCursorChoice(given, faults),
     count: parseCount(given.get('count'), faults),
     ...parseSelection(view, given, limit, faults),
   }
+  const query: Query = { form, filters, cursor: parseCursorChoice(given, faults) }
   faults.throwIfAny()
   return query
 }

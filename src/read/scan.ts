@@ -23,7 +23,7 @@ export interface Scan {
 export function isServed(
   view: ResourceView,
   visible: Predicate,
-  filters: readonly Filter[],
+  filters: readonly Pick<Filter, 'field' | 'operator'>[],
   sort: readonly SortKey[],
 ): boolean {
   const equal = new Set(filters.filter((filter) => filter.operator === 'eq').map((filter) => filter.field.name))
