@@ -31,13 +31,14 @@ export function startEdge(settings: EdgeSettings, model: Model): RunningEdge {
   const supervisor = new ReplicaSupervisor({
     folder: join(settings.dataDir, 'replica'),
     clock: { now: Date.now, elapsed: () => performance.now() },
-    replicate: (wanted, hear) => replicate(settings.libsql, wanted, hear),
+    replicate: (wanted, hear) => keepReplicator(settings.libsql, wanted, hear),
     primaryPosition: () => positionAt(settings.primaryOrigin),
     onChange(facts) {
       known = facts
       server.learn(facts)
       for (const worker of workers) worker.learn(facts)
     },
+    complain,
     silentMsMax,
   })
   const hear = (process: unknown, news: ServerNews) => {
@@ -92,8 +93,8 @@ function startWorker(
   return { learn: (facts) => kept.child()?.learn(facts), stop: () => kept.stop(drainMsMax) }
 }
 
-/** Keeps a replicator running. Its own log goes nowhere: what matters of it is in its reports. */
-function replicate(
+/** Keeps a replicator running, in a process of its own. Its log goes nowhere: what matters of it is in its reports. */
+export function keepReplicator(
   { url, token }: LibsqlSettings,
   wanted: () => string,
   hear: (file: string, report: Report) => void,
@@ -131,7 +132,7 @@ function complain(sentence: string) {
 const readiness = z.object({ epoch: z.string(), position: z.number() })
 
 /** Where the primary says that it stands. */
-async function positionAt(origin: string): Promise<Position> {
+export async function positionAt(origin: string): Promise<Position> {
   const response = await fetch(`${origin}/readyz`, { signal: AbortSignal.timeout(positionMsMax) })
   if (!response.ok) throw new Error(`${origin}/readyz answers ${response.status}.`)
   const { epoch, position } = readiness.parse(await response.json())

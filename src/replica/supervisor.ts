@@ -14,6 +14,8 @@ export interface SupervisorOptions {
   readonly primaryPosition: () => Promise<Position>
   /** Told what is known, whenever it changes. */
   readonly onChange: (facts: Facts) => void
+  /** Told, as a sentence, when following fails that did not before, and why a copy is given up. */
+  readonly complain: (sentence: string) => void
   /** A replicator of which nothing is heard or seen for this long is killed. */
   readonly silentMsMax: number
 }
@@ -107,7 +109,7 @@ export class ReplicaSupervisor {
 
   /** A reader found that the copy in this file cannot be read, or that it is of another epoch than it was. */
   refuse(file: string) {
-    if (file === this.current.file && this.current.complete) this.beginAnew()
+    if (file === this.current.file && this.current.complete) this.beginAnew('A reader cannot use it.')
   }
 
   /** The files that a process has open now. One that nobody has open and nobody is to open is removed. */
@@ -145,7 +147,7 @@ export class ReplicaSupervisor {
       fault === 'refused'
         ? `The primary's database refuses the token of this node (LIBSQL_TOKEN): ${message}`
         : `The replicator cannot follow the primary: ${message}`
-    if (fault === 'broken') this.beginAnew()
+    if (fault === 'broken') this.beginAnew(message)
     else this.tell({ phase: 'failing' })
   }
 
@@ -153,7 +155,7 @@ export class ReplicaSupervisor {
     const { current } = this
     this.troubleAtSync = null
     if (current.complete && (position === null || (current.position && !isAtLeast(position, current.position))))
-      return this.beginAnew()
+      return this.beginAnew('It has gone back, or is of another epoch than it was.')
     current.position = position
     if (!this.isCaughtUp) this.compare(position)
     if (!current.complete) return this.tell({ phase: 'bootstrapping' })
@@ -178,7 +180,8 @@ export class ReplicaSupervisor {
     }
   }
 
-  private beginAnew() {
+  private beginAnew(why: string) {
+    this.options.complain(`The copy in ${this.current.file} is given up, and another is made: ${why}`)
     this.copies.unmark(this.current.file)
     this.current = { file: this.copies.begin(), complete: false, position: null }
     this.isCaughtUp = false
@@ -220,6 +223,8 @@ export class ReplicaSupervisor {
   }
 
   private tell(change: Partial<Facts>) {
+    if (change.phase === 'failing' && this.facts.phase !== 'failing' && this.troubleAtSync)
+      this.options.complain(this.troubleAtSync)
     const restarts = this.replicator?.restarts() ?? 0
     this.facts = { ...this.facts, ...change, restarts, unready: this.unready() }
     this.options.onChange(this.facts)

@@ -1,0 +1,201 @@
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { writeFileSync } from 'node:fs'
+import { type Replicated, replicated, until, writePairs } from '../support/replicated.ts'
+
+setDefaultTimeout(60_000)
+
+let world: Replicated
+let n = 0
+beforeAll(async () => {
+  world = await replicated()
+})
+afterAll(() => world.stop())
+
+const eventual = { Consistency: 'eventual' }
+
+/** A user of the primary's. */
+async function newUser(ask = world.call): Promise<{ id: string; handle: string; token: string }> {
+  const handle = `user${n++}`
+  const made = await ask('POST', '/users', { body: { handle, name: 'A name' } })
+  expect(made.status).toBe(201)
+  return { id: made.body.id, handle, token: made.headers.get('consistency-token') ?? '' }
+}
+
+describe('an edge', () => {
+  test('answers from the primary until it has a copy, then from the copy, which follows', async () => {
+    const { id } = await newUser()
+    const edge = await world.edge()
+    const first = await edge.call('GET', `/users/${id}`)
+    expect([first.status, first.headers.get('replica-age')]).toEqual([200, null])
+    const { replicator, epoch } = await edge.ready()
+    expect(replicator).toEqual({ phase: 'following', restarts: 0, bootstraps: 1 })
+    expect((await world.call('GET', '/readyz')).body.epoch).toBe(epoch)
+    const second = await edge.call('GET', `/users/${id}`)
+    expect([second.status, second.text]).toEqual([200, first.text])
+    expect(Number(second.headers.get('replica-age'))).toBeLessThan(2)
+    const later = await newUser()
+    await until(
+      async () => (await edge.call('GET', `/users/${later.id}`, { headers: eventual })).status === 200,
+      () => 'a change at the primary does not come',
+    )
+    expect(await edge.end('SIGTERM')).toBe(0)
+    expect(edge.complaints()).toBe('')
+  })
+
+  test('opens the copy that it finds, and is not ready until it knows that nothing is missing', async () => {
+    const { id, token } = await newUser()
+    const edge = await world.edge()
+    await edge.ready()
+    expect(await edge.end('SIGTERM')).toBe(0)
+    await world.stopPrimary()
+    await world.sqld.end()
+    const again = await world.edge({}, edge.dataDir)
+    const read = await again.call('GET', `/users/${id}`, { headers: { 'Consistency-Token': token } })
+    expect(read.status).toBe(200)
+    const age = Number(read.headers.get('replica-age'))
+    expect(age > 0 && age < 30).toBe(true)
+    await until(
+      async () => /cannot follow the primary/.test((await again.health()).detail ?? ''),
+      () => 'it does not say why it is not ready',
+    )
+    await world.sqld.restart()
+    await world.startPrimary()
+    expect((await again.ready()).replicator.bootstraps).toBe(0)
+    expect(again.copies()).toEqual([1])
+    expect(await again.end('SIGTERM')).toBe(0)
+  })
+
+  test('says that its token is refused, and never what it is', async () => {
+    const token = `${world.sqld.readOnlyToken}x`
+    const edge = await world.edge({ LIBSQL_TOKEN: token })
+    await until(
+      async () => /refuses the token of this node \(LIBSQL_TOKEN\): .*401/.test((await edge.health()).detail ?? ''),
+      () => 'it does not say so',
+    )
+    const { id } = await newUser()
+    expect((await edge.call('GET', `/users/${id}`)).status).toBe(200)
+    expect(await edge.end('SIGTERM')).toBe(0)
+    expect(edge.complaints()).not.toContain(token)
+  })
+
+  test('starts a replicator that was killed again; none outlives it', async () => {
+    const edge = await world.edge()
+    await edge.ready()
+    const [killed = 0] = edge.processes('replicator.ts')
+    process.kill(killed, 'SIGKILL')
+    await until(
+      async () => (await edge.health()).replicator.restarts === 1,
+      () => 'its end is not noticed',
+    )
+    const { id } = await newUser()
+    await until(
+      async () => (await edge.call('GET', `/users/${id}`, { headers: eventual })).status === 200,
+      () => 'the next replicator does not follow',
+    )
+    const [last = 0] = edge.processes('replicator.ts')
+    await edge.end('SIGKILL')
+    await until(
+      () => !isAlive(last),
+      () => 'the replicator outlived the edge',
+    )
+  })
+
+  test('makes another copy where the one is destroyed, and no reader notices', async () => {
+    const { id } = await newUser()
+    const edge = await world.edge()
+    await edge.ready()
+    const reads = readAlong(() => edge.call('GET', `/users/${id}`))
+    const pairs = writePairs(world.call, 'destroyed')
+    const garbage = crypto.getRandomValues(new Uint8Array(60_000))
+    for (const file of [edge.copyFile(1), `${edge.copyFile(1)}-wal`]) writeFileSync(file, garbage, { flag: 'r+' })
+    await until(
+      async () => (await edge.health()).replicator?.bootstraps === 2,
+      () => 'no other copy was made',
+    )
+    await edge.ready()
+    await until(
+      () => String(edge.copies()) === '2',
+      () => `there are the copies ${edge.copies()}`,
+    )
+    expect(await pairs.stop()).toBeGreaterThan(0)
+    const statuses = await reads.stop()
+    expect(statuses.length).toBeGreaterThan(100)
+    expect(statuses.filter((status) => status !== 200)).toEqual([])
+    expect((await edge.call('GET', `/users/${id}`)).headers.has('replica-age')).toBe(true)
+    expect(await edge.end('SIGTERM')).toBe(0)
+  })
+
+  test('serves with two processes on one port, which end with it and finish what is in flight', async () => {
+    const edge = await world.edge({ WORKERS: '2' })
+    await edge.ready()
+    expect(edge.processes('edge-worker.ts').length).toBe(1)
+    expect(edge.processes('replicator.ts').length).toBe(1)
+    const begun = new Set<number>()
+    await until(
+      async () => {
+        const { text } = await edge.call('GET', '/metrics', { key: null, headers: { Connection: 'close' } })
+        const uptime = Number(/^perigee_uptime_seconds (.*)$/m.exec(text)?.[1])
+        begun.add(Math.round((Date.now() / 1000 - uptime) * 20))
+        return Math.max(...begun) - Math.min(...begun) > 1
+      },
+      () => 'one process answers everything',
+    )
+    for (let i = 0; i < 20; i++) {
+      const { handle, token } = await newUser(edge.call)
+      const headers = { 'Consistency-Token': token, Connection: 'close' }
+      const found = await edge.call('GET', `/users?handle=${handle}`, { headers })
+      expect([found.status, found.body.data.length, found.headers.has('replica-age')]).toEqual([200, 1, true])
+    }
+    const [worker = 0] = edge.processes('edge-worker.ts')
+    process.kill(worker, 'SIGKILL')
+    await until(
+      () => edge.processes('edge-worker.ts').some((pid) => pid !== worker),
+      () => 'no other process took its place',
+    )
+    const processes = [...edge.processes('edge-worker.ts'), ...edge.processes('replicator.ts')]
+    world.sqld.signal('SIGSTOP')
+    const inFlight = Array.from({ length: 8 }, () => newUser(edge.call))
+    await until(
+      async () => /^perigee_writes_waiting 8$/m.test((await world.call('GET', '/metrics')).text),
+      () => 'the writes do not get to the primary',
+    )
+    const ended = edge.end('SIGTERM')
+    await until(
+      () =>
+        edge.health().then(
+          () => false,
+          () => true,
+        ),
+      () => 'it goes on taking requests',
+    )
+    world.sqld.signal('SIGCONT')
+    await Promise.all(inFlight)
+    expect(await ended).toBe(0)
+    expect(processes.filter(isAlive)).toEqual([])
+  })
+})
+
+/** Sends the read again and again, a few at a time, until it is stopped; answers the statuses. */
+function readAlong(read: () => Promise<{ status: number }>): { stop(): Promise<number[]> } {
+  const statuses: number[] = []
+  let isStopping = false
+  const reader = async () => {
+    while (!isStopping) statuses.push((await read().catch(() => ({ status: 0 }))).status)
+  }
+  const done = Promise.all([reader(), reader(), reader()])
+  return {
+    async stop() {
+      isStopping = true
+      await done
+      return statuses
+    },
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
