@@ -20,6 +20,8 @@ export interface SteppedReplica extends Replica {
   /** Says another thing of the copy, such as its age. */
   claim(state: Partial<ReplicaState>): void
   readonly nudges: number
+  /** Whether it waits for a position that it has not, or says at once that the time is over. */
+  patient: boolean
   close(): void
 }
 
@@ -54,7 +56,8 @@ export function steppedReplica(primaryFile: string, folder: string): SteppedRepl
   let nudges = 0
   let claimed: Partial<ReplicaState> = {}
   const waiting = new Set<() => void>()
-  return {
+  const replica: SteppedReplica = {
+    patient: true,
     file,
     get nudges() {
       return nudges
@@ -71,7 +74,7 @@ export function steppedReplica(primaryFile: string, folder: string): SteppedRepl
     }),
     nudge: () => void nudges++,
     async reached(wanted, ms) {
-      const deadline = performance.now() + ms
+      const deadline = performance.now() + (replica.patient ? ms : 0)
       while (!isAtLeast(position, wanted)) {
         const left = deadline - performance.now()
         if (left <= 0) return false
@@ -85,7 +88,7 @@ export function steppedReplica(primaryFile: string, folder: string): SteppedRepl
       return true
     },
     catchUp() {
-      bring.immediate()
+      bring()
       position = positionNow()
       for (const go of waiting) go()
     },
@@ -94,6 +97,7 @@ export function steppedReplica(primaryFile: string, folder: string): SteppedRepl
     },
     close: () => copy.close(),
   }
+  return replica
 }
 
 /** An edge on a port of its own, over a copy of a primary's data. */
@@ -117,6 +121,7 @@ export interface TestEdgeOptions {
 
 export async function testEdge(primary: TestServer, options: TestEdgeOptions = {}): Promise<TestEdge> {
   const { origin = primary.url, lagMsMax = 60_000, answerMsMax = 10_000, now = Date.now, allowedOrigins = [] } = options
+  const defaultKey = await primary.key() // Before the copy is made, so that the copy has it.
   const folder = temporaryFolder()
   const replica = steppedReplica(primary.databaseFile, folder.path)
   const reader = openReader(replica.file)
@@ -144,7 +149,6 @@ export async function testEdge(primary: TestServer, options: TestEdgeOptions = {
     fetch: app.fetch,
   })
   const url = `http://127.0.0.1:${server.port}`
-  const defaultKey = await primary.key()
   return {
     url,
     replica,
