@@ -4,7 +4,7 @@ import type { Model } from '../schema/model.ts'
 import { type RunningServer, startServer } from './bun.ts'
 import { libsqlStore } from './libsql-store.ts'
 import { holdFolder, ownDatabase, replicaToken, requireWhole, sqldFolder } from './primary-folder.ts'
-import type { Settings } from './settings.ts'
+import { type Settings, SettingsError } from './settings.ts'
 import { answering, type Sqld, startSqld } from './sqld.ts'
 import { sqldKeys, writeWhole } from './sqld-keys.ts'
 import { type SqldWatch, startMsMax, watchSqld } from './sqld-watch.ts'
@@ -33,6 +33,7 @@ export async function startPrimary(settings: Settings, model: Model): Promise<Ru
   }
   try {
     requireWhole(dataDir)
+    requireFree(libsqlListen)
     sqld = await supervisedSqld(dataDir, libsqlListen)
     const tokenFile = join(dataDir, 'replica-token')
     writeWhole(tokenFile, `${replicaToken(dataDir, replicaTokenDays)}\n`, 0o600)
@@ -51,6 +52,16 @@ export async function startPrimary(settings: Settings, model: Model): Promise<Ru
   } catch (error) {
     await end()
     throw error
+  }
+}
+
+/** Whoever else listens there would answer in the place of sqld, which takes a moment to find out. */
+function requireFree(address: string) {
+  const [, host = '', port] = /^\[?(.*?)\]?:(\d+)$/.exec(address) ?? []
+  try {
+    Bun.listen({ hostname: host, port: Number(port), socket: { data() {} } }).stop(true)
+  } catch (error) {
+    throw new SettingsError(`LIBSQL_LISTEN=${address} cannot be listened on: ${(error as Error).message}.`)
   }
 }
 

@@ -8,7 +8,8 @@ export interface SpawnedServer {
   readonly pid: number
   /** The exit code, or null where a signal ended it. */
   readonly exited: Promise<number | null>
-  /** What it has said on stderr so far. */
+  /** What it has said on stdout and on stderr so far. */
+  said(): string
   complaints(): string
   /** Sends the signal and waits for the end. */
   end(signal: 'SIGKILL' | 'SIGTERM'): Promise<number | null>
@@ -19,14 +20,17 @@ export interface SpawnOptions {
   /** A command that runs the command it is given, such as `unshare -m`. */
   readonly within?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
+  /** The command that serves; `serve` by default. */
+  readonly command?: 'serve' | 'primary'
 }
 
 /** Before a command: has it end with this process, also where a test that failed has not ended it. */
 export const endingWithTests = Bun.which('setpriv') ? ['setpriv', '--pdeathsig', 'KILL'] : []
 
 /** Starts a server over a migrated folder and waits until it says where it is. */
-export async function spawnServer({ dataDir, within = [], env = {} }: SpawnOptions): Promise<SpawnedServer> {
-  const child = Bun.spawn([...endingWithTests, ...within, process.execPath, commands, 'serve'], {
+export async function spawnServer(options: SpawnOptions): Promise<SpawnedServer> {
+  const { dataDir, within = [], env = {}, command = 'serve' } = options
+  const child = Bun.spawn([...endingWithTests, ...within, process.execPath, commands, command], {
     env: { PATH: process.env.PATH ?? '', DATA_DIR: dataDir, PORT: '0', PUBLIC_TENANT: 'demo', ...env },
     stdin: 'ignore',
     stdout: 'pipe',
@@ -40,12 +44,16 @@ export async function spawnServer({ dataDir, within = [], env = {} }: SpawnOptio
     await listening
     return child.exitCode
   })
-  const url = await addressIn(child.stdout)
+  let said = ''
+  const url = await addressIn(child.stdout, (text) => {
+    said += text
+  })
   if (url === null) throw new Error(`the server did not start (${await exited}): ${complaints}`)
   return {
     url,
     pid: child.pid,
     exited,
+    said: () => said,
     complaints: () => complaints,
     async end(signal) {
       child.kill(signal)
@@ -54,18 +62,24 @@ export async function spawnServer({ dataDir, within = [], env = {} }: SpawnOptio
   }
 }
 
-/** The address that a starting server prints; its further output is read and dropped. */
-async function addressIn(output: ReadableStream<Uint8Array>): Promise<string | null> {
+/** The address that a starting server prints; `hear` is told all that it prints. */
+async function addressIn(output: ReadableStream<Uint8Array>, hear: (text: string) => void): Promise<string | null> {
   const reader = output.getReader()
   let text = ''
-  for (;;) {
+  const next = async () => {
     const { done, value } = await reader.read()
-    if (done) return null
-    text += new TextDecoder().decode(value)
+    const heard = new TextDecoder().decode(value)
+    hear(heard)
+    return done ? null : heard
+  }
+  for (;;) {
+    const more = await next()
+    if (more === null) return null
+    text += more
     const url = /^Perigee is at (\S+)$/m.exec(text)?.[1]
     if (!url) continue
     void (async () => {
-      while (!(await reader.read()).done);
+      while ((await next()) !== null);
     })()
     return url
   }
