@@ -187,11 +187,12 @@ async function positionOf(reader: Reader): Promise<Seq> {
   return Number(row?.[0] ?? 0) as Seq
 }
 
-/** What a handler threw as an answer, at the position that it was read at. */
+/** What a handler threw as an answer, at the position that it was read at, or without where the database is away. */
 async function failure(service: Service, error: unknown, { raw, path }: HonoRequest): Promise<Response> {
   if (!(error instanceof Problem) || error.status >= 500) return problemAnswer(service, error, raw, path)
-  const seq = (error.details.seq ?? (await positionOf(service.reader))) as Seq
-  const token = service.sealer.seal({ epoch: service.epoch, seq })
+  const seq = error.details.seq ?? (await positionOf(service.reader).catch((fault: Error) => fault))
+  if (seq instanceof Error) return problemAnswer(service, seq instanceof Problem ? error : seq, raw, path)
+  const token = service.sealer.seal({ epoch: service.epoch, seq: seq as Seq })
   return problemAnswer(service, error, raw, path, { 'Consistency-Token': token })
 }
 

@@ -2,9 +2,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startServer } from '../../src/entry/bun.ts'
-import { databaseFile, fileStore } from '../../src/entry/file-store.ts'
+import { databaseFile } from '../../src/entry/file-store.ts'
 import { createKey } from '../../src/entry/keys.ts'
 import type { Node } from '../../src/entry/node.ts'
+import type { Settings } from '../../src/entry/settings.ts'
+import { storeOf } from '../../src/entry/stores.ts'
 import { model } from '../../src/model/index.ts'
 
 /** A real server on a free port over a real, empty, migrated database in a folder of its own. */
@@ -34,24 +36,24 @@ export function temporaryFolder(): { path: string; remove(): void } {
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) }
 }
 
+/** Over a file, or over the `libsql` server. */
 export async function testServer(
-  settings: { publicTenant?: string | null; allowedOrigins?: string[] } = {},
+  given: Partial<Pick<Settings, 'publicTenant' | 'allowedOrigins' | 'libsql'>> = {},
 ): Promise<TestServer> {
   const folder = temporaryFolder()
-  await fileStore(folder.path).migrate()
-  const server = await startServer(
-    {
-      port: 0,
-      host: '127.0.0.1',
-      dataDir: folder.path,
-      region: 'test',
-      publicTenant: settings.publicTenant === undefined ? 'demo' : settings.publicTenant,
-      allowedOrigins: settings.allowedOrigins ?? [],
-      libsql: null,
-      libsqlListen: '127.0.0.1:8788',
-    },
-    model,
-  )
+  const settings: Settings = {
+    port: 0,
+    host: '127.0.0.1',
+    dataDir: folder.path,
+    region: 'test',
+    publicTenant: 'demo',
+    allowedOrigins: [],
+    libsql: null,
+    libsqlListen: '127.0.0.1:8788',
+    ...given,
+  }
+  await storeOf(settings).migrate()
+  const server = await startServer(settings, model)
   const { node } = server
   const makeKey: TestServer['key'] = async ({ tenant = 'demo', scopes = ['read', 'write'], subject = null } = {}) =>
     (await createKey(node.primary, { tenant, scopes, subject })).key
