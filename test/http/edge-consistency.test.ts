@@ -244,6 +244,15 @@ describe('a write through an edge is read there at once, before the copy has it'
     expect((await edge.call('GET', `/tags/${made.body.id}`)).body.name).toBe('by another')
   })
 
+  test('but not where the copy has seen more than the write, though not than others', async () => {
+    const made = await create('passed')
+    await primary.call('PATCH', `/tags/${made.body.id}`, { body: { name: 'passed by another' } })
+    edge.replica.catchUp()
+    const other = await create('other')
+    expect((await edge.call('GET', `/tags/${made.body.id}`)).body.name).toBe('passed by another')
+    expect((await edge.call('GET', `/tags/${other.body.id}`)).status).toBe(200)
+  })
+
   test('by its writer alone, and for the record alone', async () => {
     edge.replica.catchUp()
     const made = await create('mine')
