@@ -6,7 +6,7 @@ import { Problem } from '../problem.ts'
 import { createFollowing, type Facts, type Following } from '../replica/following.ts'
 import type { Model } from '../schema/model.ts'
 import type { Soon } from '../soon.ts'
-import { openCopyReader } from '../store/bun-sqlite.ts'
+import { type FileReader, openCopyReader } from '../store/bun-sqlite.ts'
 import type { Reader } from '../store/reader.ts'
 import { processParts } from './bun.ts'
 import { type Identity, identityOf, identitySql } from './node.ts'
@@ -20,8 +20,6 @@ export type ServerNews =
   /** The copies that the server has open by now. */
   | { readonly kind: 'holds'; readonly files: readonly string[] }
 
-/** Reads older than this, where the caller asks for nothing, are answered by the primary while it can be reached. */
-const lagMsMax = 60_000
 /** How long the primary may take to answer a request that is sent on to it. */
 const answerMsMax = 10_000
 
@@ -55,7 +53,7 @@ export class EdgeServer {
     const { region, elapsed } = parts
     this.tell = tell
     this.following = createFollowing(parts, () => tell({ kind: 'nudge' }))
-    const { primaryOrigin: origin } = settings
+    const { primaryOrigin: origin, lagMsMax } = settings
     this.edge = createEdge({ origin, region, replica: this.following, lagMsMax, answerMsMax, elapsed })
     const unready = () => (this.isStopping ? 'The server is stopping.' : this.following.state().unready)
     this.appOf = (copy) => createApp({ ...parts, ...copy, model, primary: null, through: this.edge, unready })
@@ -71,18 +69,15 @@ export class EdgeServer {
     copy.requests++
     return response.finally(() => {
       copy.requests--
-      this.closeUnused()
+      if (copy !== this.copy) this.closeUnused()
     })
   }
 
   /** Takes in what is known of the replica by now. */
   learn(facts: Facts) {
-    const { file, position } = facts
-    const wanted = file !== null && position !== null ? { file, epoch: position.epoch } : this.noCopy
-    if (wanted.file !== this.copy.file || wanted.epoch !== this.copy.epoch) {
-      this.copy = wanted.file === null || wanted.epoch === null ? this.noCopy : this.openCopy(wanted.file, wanted.epoch)
-      this.closeUnused()
-    }
+    const before = this.copy
+    this.copy = this.copyFor(facts)
+    if (this.copy !== before) this.closeUnused()
     this.copy.reader.expire()
     this.following.learn(facts)
   }
@@ -98,13 +93,27 @@ export class EdgeServer {
     this.closeUnused()
   }
 
+  private copyFor({ file, position }: Facts): Copy {
+    if (file === null || position === null) return this.noCopy
+    const isOpen = file === this.copy.file && position.epoch === this.copy.epoch
+    return isOpen ? this.copy : this.openCopy(file, position.epoch)
+  }
+
   private openCopy(file: string, epoch: Epoch): Copy {
     const unfit = () => this.tell({ kind: 'unfit', file })
-    const reader = openCopyReader(file, epoch, unfit)
-    const app = this.appOf({ ...identityOf(reader.rows(identitySql, [])), reader })
-    const copy = { file, epoch, reader, app, requests: 0 }
-    this.open.add(copy)
-    return copy
+    let reader: FileReader | undefined
+    try {
+      reader = openCopyReader(file, epoch, unfit)
+      const app = this.appOf({ ...identityOf(reader.rows(identitySql, [])), reader })
+      const copy = { file, epoch, reader, app, requests: 0 }
+      this.open.add(copy)
+      return copy
+    } catch (error) {
+      reader?.close()
+      console.error(`perigee: the copy in ${file} cannot be opened: ${(error as Error).message}`)
+      unfit()
+      return this.noCopy
+    }
   }
 
   private closeUnused() {

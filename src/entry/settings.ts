@@ -30,6 +30,8 @@ export interface EdgeSettings extends Settings {
   readonly libsql: LibsqlSettings
   /** Processes that serve, on one port. */
   readonly workers: number
+  /** Where the copy is older than this, reads that ask for nothing are answered by the primary while that can be reached. */
+  readonly lagMsMax: number
 }
 
 export const tenantForm = /^[a-z0-9][a-z0-9_-]{0,62}$/
@@ -67,6 +69,9 @@ const edgeSchema = z.object({
   PRIMARY_ORIGIN: setting(isOrigin, 'an origin, such as https://api.example.com'),
   WORKERS: setting((text) => /^[1-9]\d?$/.test(text), 'a number of processes from 1 to 99')
     .default('1')
+    .transform(Number),
+  REPLICA_LAG_MAX: setting((text) => /^[1-9]\d{0,5}$/.test(text), 'seconds from 1 to 999999')
+    .default('60')
     .transform(Number),
 })
 
@@ -116,12 +121,12 @@ function libsqlOf(values: z.output<typeof schema>): LibsqlSettings | null {
 /** The settings of an edge; null where PRIMARY_ORIGIN is not set, so that the node is none. */
 export function readEdgeSettings(environment: Readonly<Record<string, string | undefined>>): EdgeSettings | null {
   if (environment.PRIMARY_ORIGIN === undefined) return null
-  const { PRIMARY_ORIGIN: primaryOrigin, WORKERS: workers } = parse(edgeSchema, environment)
+  const { PRIMARY_ORIGIN: primaryOrigin, WORKERS: workers, REPLICA_LAG_MAX } = parse(edgeSchema, environment)
   const settings = readSettings(environment, null)
   const { libsql } = settings
   if (libsql === null)
     throw new SettingsError("PRIMARY_ORIGIN is set without LIBSQL_URL: expected the URL of the primary's database.")
-  return { ...settings, libsql, primaryOrigin, workers }
+  return { ...settings, libsql, primaryOrigin, workers, lagMsMax: REPLICA_LAG_MAX * 1_000 }
 }
 
 function parse<T extends z.ZodType>(schema: T, environment: Readonly<Record<string, string | undefined>>): z.output<T> {

@@ -1,5 +1,5 @@
 import { describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { readSettings, SettingsError } from '../../src/entry/settings.ts'
+import { readEdgeSettings, readSettings, SettingsError } from '../../src/entry/settings.ts'
 import { runCommand } from '../support/command.ts'
 
 setDefaultTimeout(60_000)
@@ -105,5 +105,44 @@ describe('settings', () => {
     [null, 'acme', 'acme'],
   ])('with %p by default and PUBLIC_TENANT=%p the public tenant is %p', (byDefault, given, expected) => {
     expect(readSettings({ PUBLIC_TENANT: given }, byDefault).publicTenant).toBe(expected)
+  })
+})
+
+describe('settings of an edge', () => {
+  const edge = { PRIMARY_ORIGIN: 'https://api.example.com', LIBSQL_URL: 'libsql://db.example.com' }
+
+  test('are none without PRIMARY_ORIGIN', () => {
+    expect(readEdgeSettings({ LIBSQL_URL: edge.LIBSQL_URL, WORKERS: 'many' })).toBeNull()
+  })
+
+  test('are those of any node and three more', () => {
+    const more = { primaryOrigin: edge.PRIMARY_ORIGIN, workers: 1, lagMsMax: 60_000 }
+    const libsql = { url: 'https://db.example.com', token: null, folder: null }
+    expect(readEdgeSettings(edge)).toEqual({ ...readSettings({}, null), ...more, libsql })
+    const given = { ...edge, LIBSQL_TOKEN: 'a token', WORKERS: '4', REPLICA_LAG_MAX: '5', PORT: '80' }
+    expect(readEdgeSettings(given)).toMatchObject({
+      port: 80,
+      workers: 4,
+      lagMsMax: 5_000,
+      libsql: { token: 'a token' },
+    })
+  })
+
+  test.each([
+    ['PRIMARY_ORIGIN', 'https://api.example.com/', 'an origin, such as https://api.example.com'],
+    ['PRIMARY_ORIGIN', '', 'an origin, such as https://api.example.com'],
+    ['WORKERS', '0', 'a number of processes from 1 to 99'],
+    ['WORKERS', '1.5', 'a number of processes from 1 to 99'],
+    ['REPLICA_LAG_MAX', '0', 'seconds from 1 to 999999'],
+    ['REPLICA_LAG_MAX', '1m', 'seconds from 1 to 999999'],
+  ])('%s=%j is refused with what is expected', (name, value, expected) => {
+    const read = () => readEdgeSettings({ ...edge, [name]: value })
+    expect(read).toThrow(new SettingsError(`${name}=${JSON.stringify(value)} is wrong: expected ${expected}.`))
+  })
+
+  test('need the database of the primary', () => {
+    expect(() => readEdgeSettings({ PRIMARY_ORIGIN: edge.PRIMARY_ORIGIN })).toThrow(
+      new SettingsError("PRIMARY_ORIGIN is set without LIBSQL_URL: expected the URL of the primary's database."),
+    )
   })
 })

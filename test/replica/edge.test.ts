@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { writeFileSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { type Replicated, replicated, until, writePairs } from '../support/replicated.ts'
 
 setDefaultTimeout(60_000)
@@ -62,6 +62,27 @@ describe('an edge', () => {
     await world.startPrimary()
     expect((await again.ready()).replicator.bootstraps).toBe(0)
     expect(again.copies()).toEqual([1])
+    expect(await again.end('SIGTERM')).toBe(0)
+  })
+
+  test('makes another copy where the one that it finds cannot be opened', async () => {
+    const { id } = await newUser()
+    const edge = await world.edge()
+    await edge.ready()
+    expect(await edge.end('SIGTERM')).toBe(0)
+    rmSync(`${edge.copyFile(1)}-wal`)
+    writeFileSync(edge.copyFile(1), 'no database')
+    const again = await world.edge({}, edge.dataDir)
+    const first = await again.call('GET', `/users/${id}`)
+    expect([first.status, first.headers.has('replica-age')]).toEqual([200, false])
+    await again.ready()
+    const second = await again.call('GET', `/users/${id}`)
+    expect([second.status, second.headers.has('replica-age')]).toEqual([200, true])
+    await until(
+      () => String(again.copies()) === '2',
+      () => `there are the copies ${again.copies()}`,
+    )
+    expect(again.complaints()).toContain(`The copy in ${edge.copyFile(1)} is given up`)
     expect(await again.end('SIGTERM')).toBe(0)
   })
 
