@@ -37,6 +37,7 @@ export function watchSqld(sqld: Supervisor<Sqld>, primary: Primary, tell: (sente
     if (child && child !== answered) await started(child)
     else if (child && hasHung()) {
       tell(`sqld has not answered a write for ${hungMsMax / 1_000} seconds and is started again.`)
+      answered = null
       await sqld.renew(child)
     }
   }

@@ -1,4 +1,6 @@
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { model } from '../../src/model/index.ts'
 import { complaintsAbout, nothingWrong } from '../support/accounting.ts'
 import { textsIn } from '../support/folder.ts'
@@ -81,6 +83,12 @@ async function restarts(): Promise<number> {
   return Number(/^perigee_sqld_restarts_total (\d+)$/m.exec(text)?.[1])
 }
 
+/** The id of the log that replicas follow, from its file: where it is another one, each copies the whole database again. */
+function logId(): string {
+  const file = join(dirname(primaryDatabase(folder.path)), 'wallog')
+  return readFileSync(file).subarray(16, 32).toHex()
+}
+
 /** Everything is retried, everything that was answered is asked again and says the same, and the database is sound. */
 async function settleAndAccount() {
   await wishes.sendAll(primary.url)
@@ -134,6 +142,7 @@ describe('row 11: a sqld that does not answer', () => {
     const loaded = load(() => isOver)
     await until(() => settled() > 50)
     const pid = signalSqld('SIGSTOP')
+    await until(async () => !(await isReady()))
     await until(async () => (await restarts()) === 1 && (await isReady()))
     const after = settled()
     await until(() => settled() > after + 50)
@@ -150,7 +159,8 @@ describe('row 11: a sqld that does not answer', () => {
 })
 
 describe('row 43, for the primary and its sqld', () => {
-  test('SIGTERM under load: whatever was done is answered, sqld ends gently, both start again, and again', async () => {
+  test('SIGTERM under load: whatever was done is answered, sqld keeps its log, both start again, and again', async () => {
+    const log = logId()
     for (let round = 0; round < 3; round++) {
       const handles = () => new Set(textsIn(primaryDatabase(folder.path), 'select handle from users'))
       const most = settled() + 100
@@ -167,6 +177,7 @@ describe('row 43, for the primary and its sqld', () => {
       expect(wishes.all.filter(({ name, answer }) => !answer && stored.has(name))).toEqual([])
       primary = await spawnPrimary({ dataDir: folder.path, env: primary.env })
     }
+    expect(logId()).toBe(log)
     await settleAndAccount()
   })
 
