@@ -1,7 +1,7 @@
-import type { HttpClient, ResponseError } from '@libsql/hrana-client'
+import type { ResponseError } from '@libsql/hrana-client'
 import type { Settled } from './groups.ts'
 import { guardSql } from './guard.ts'
-import { failed, notOk, ok, type Ran, Script } from './libsql-script.ts'
+import { type Connection, failed, notOk, ok, type Ran, Script } from './libsql-script.ts'
 import { type Batch, type Cause, type Outcome, type Step, setContextSql } from './primary.ts'
 
 /**
@@ -12,8 +12,8 @@ import { type Batch, type Cause, type Outcome, type Step, setContextSql } from '
  * So each savepoint waits for the release of the one before, which succeeds inside a living transaction only; and
  * whatever runs between the two is a condition of the savepoint too.
  */
-export async function commitGroup(client: HttpClient, group: readonly Batch[]): Promise<Settled[]> {
-  const script = new Script(client)
+export async function commitGroup(connection: Connection, group: readonly Batch[]): Promise<Settled[]> {
+  const script = new Script(connection)
   const enforce = script.add(control('pragma foreign_keys = on'), null)
   const begin = script.add(control('begin immediate'), ok(enforce))
   let last = begin

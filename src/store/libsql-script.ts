@@ -1,4 +1,12 @@
-import { type Batch, BatchCond, type BatchStep, type HttpClient, ResponseError, type Sql } from '@libsql/hrana-client'
+import {
+  type Batch,
+  BatchCond,
+  type BatchStep,
+  type HttpClient,
+  type HttpStream,
+  ResponseError,
+  type Sql,
+} from '@libsql/hrana-client'
 import { bindable, rowOf } from './libsql-link.ts'
 import type { Call } from './primary.ts'
 import type { Row } from './reader.ts'
@@ -10,23 +18,47 @@ export interface Ran {
   error: ResponseError | null
 }
 
-/** Texts that one script has the server remember: sqld takes 50. Shorter ones are as well said again. */
+/** Texts that one connection has the server remember: sqld takes 50. Shorter ones are as well said again. */
 const storedTextsMax = 30
 const storedCharsMin = 100
 
-/**
- * Statements that go to the server in one request, each with a condition on those before it. Nothing runs unless its
- * condition holds, and no answer comes before the end. Texts that come again are sent once.
- */
-export class Script {
-  private readonly stream
-  private readonly batch: Batch
-  private readonly ended: Promise<void>[] = []
+/** One connection of the server's to its database, over as many requests as there are scripts. */
+export class Connection {
+  readonly stream: HttpStream
   private readonly stored = new Map<string, Sql>()
 
   constructor(client: HttpClient) {
     this.stream = client.openStream()
-    this.batch = this.stream.batch()
+  }
+
+  /** The text, or its name where the server remembers it. */
+  text(sql: string): Sql | string {
+    const known = this.stored.get(sql)
+    if (known) return known
+    if (sql.length < storedCharsMin || this.stored.size >= storedTextsMax) return sql
+    const made = this.stream.storeSql(sql)
+    this.stored.set(sql, made)
+    return made
+  }
+
+  /** Has the server close it, which undoes what is not committed. */
+  close() {
+    this.stream.close()
+  }
+}
+
+/**
+ * Statements that go to the server in one request, each with a condition on those before it. Nothing runs unless its
+ * condition holds, and no answer comes before the end. Long texts are sent once for a connection.
+ */
+export class Script {
+  private readonly connection: Connection
+  private readonly batch: Batch
+  private readonly ended: Promise<void>[] = []
+
+  constructor(connection: Connection) {
+    this.connection = connection
+    this.batch = connection.stream.batch()
   }
 
   /** Adds a statement. Rows are asked for where `answers`. */
@@ -34,7 +66,7 @@ export class Script {
     const step = this.batch.step()
     if (condition) step.condition(condition)
     const ran: Ran = { step, rows: null, error: null }
-    const statement: [Sql | string, ReturnType<typeof bindable>] = [this.text(sql), bindable(args)]
+    const statement: [Sql | string, ReturnType<typeof bindable>] = [this.connection.text(sql), bindable(args)]
     const result = answers
       ? step.query(statement).then((all) => all?.rows)
       : step.run(statement).then((all) => all && [])
@@ -52,15 +84,6 @@ export class Script {
     return ran
   }
 
-  private text(sql: string): Sql | string {
-    const known = this.stored.get(sql)
-    if (known) return known
-    if (sql.length < storedCharsMin || this.stored.size >= storedTextsMax) return sql
-    const made = this.stream.storeSql(sql)
-    this.stored.set(sql, made)
-    return made
-  }
-
   either(conditions: BatchCond[]): BatchCond {
     return BatchCond.or(this.batch, conditions)
   }
@@ -71,9 +94,7 @@ export class Script {
 
   /** Sends the script, in exactly one request, and fills in what became of each statement. */
   async run(): Promise<void> {
-    const sent = this.batch.execute()
-    this.stream.closeGracefully()
-    await sent
+    await this.batch.execute()
     await Promise.all(this.ended)
   }
 }
