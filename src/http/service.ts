@@ -67,8 +67,9 @@ export interface ReadAnswer {
   readonly tag: string
   readonly position: Position
   readonly headers: Readonly<Record<string, string>>
-  /** The headers of an answer that says nothing has changed. Made when it is first said. */
-  unchangedHeaders?: Readonly<Record<string, string>>
+  /** Its headers where it was kept, and where it only says that nothing has changed: made when they are first sent. */
+  keptHeaders?: Headers
+  unchangedHeaders?: Headers
 }
 
 /** A resource of the view, by its public name. */
