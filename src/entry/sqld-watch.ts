@@ -29,7 +29,8 @@ export function watchSqld(sqld: Supervisor<Sqld>, primary: Primary, tell: (sente
   let isStopping = false
   let answered = sqld.child()
   let groups = 0
-  /** When the number of groups was first seen, which is when the one in flight was sent. */
+  let wasWaiting = false
+  /** When the group in flight was first seen there, or that there is none: what arrives after a pause is no old group. */
   let since = performance.now()
 
   async function look() {
@@ -56,11 +57,13 @@ export function watchSqld(sqld: Supervisor<Sqld>, primary: Primary, tell: (sente
   /** Whether the group in flight has been there for too long. Sends one where there has been none for long. */
   function hasHung(): boolean {
     const stats = primary.stats()
+    const isWaiting = stats.waiting > 0
     const ms = performance.now() - since
-    if (stats.groups !== groups) {
+    if (stats.groups !== groups || isWaiting !== wasWaiting) {
       groups = stats.groups
+      wasWaiting = isWaiting
       since = performance.now()
-    } else if (stats.waiting > 0) return ms > hungMsMax
+    } else if (isWaiting) return ms > hungMsMax
     else if (ms > idleMsMax) void primary.commit(probe)
     return false
   }
