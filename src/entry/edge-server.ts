@@ -4,12 +4,13 @@ import type { AppOptions } from '../http/service.ts'
 import type { Epoch } from '../log/position.ts'
 import { Problem } from '../problem.ts'
 import { createFollowing, type Facts, type Following } from '../replica/following.ts'
+import { limits } from '../schema/limits.ts'
 import type { Model } from '../schema/model.ts'
 import type { Soon } from '../soon.ts'
 import { type FileReader, openCopyReader } from '../store/bun-sqlite.ts'
-import type { Reader } from '../store/reader.ts'
+import { migrationsOf } from '../store/migrations.ts'
 import { processParts } from './bun.ts'
-import { type Identity, identityOf, identitySql } from './node.ts'
+import { type Identity, identityOf, identitySql, migrationsFolder } from './node.ts'
 import type { EdgeSettings } from './settings.ts'
 
 /** What a server of an edge tells whoever keeps its copy. */
@@ -20,16 +21,15 @@ export type ServerNews =
   /** The copies that the server has open by now. */
   | { readonly kind: 'holds'; readonly files: readonly string[] }
 
-/** How long the primary may take to answer a request that is sent on to it. */
-const answerMsMax = 10_000
-
 /** One copy, and the app that reads it. */
 interface Copy {
   /** Null for none: the app then has nothing but what an edge puts around it. */
   readonly file: string | null
   readonly epoch: Epoch | null
-  readonly reader: Reader
+  readonly reader: FileReader
   readonly app: App
+  /** Migrations that this program needs and the copy has not had yet. While there are any, nothing is read from it. */
+  lacking: number
   /** Requests on it that have not ended. */
   requests: number
 }
@@ -54,17 +54,25 @@ export class EdgeServer {
     this.tell = tell
     this.following = createFollowing(parts, () => tell({ kind: 'nudge' }))
     const { primaryOrigin: origin, lagMsMax } = settings
-    this.edge = createEdge({ origin, region, replica: this.following, lagMsMax, answerMsMax, elapsed })
-    const unready = () => (this.isStopping ? 'The server is stopping.' : this.following.state().unready)
+    this.edge = createEdge({
+      origin,
+      region,
+      replica: this.following,
+      lagMsMax,
+      answerMsMax: limits.forwardMsMax,
+      elapsed,
+    })
+    const unready = () => this.unready()
     this.appOf = (copy) => createApp({ ...parts, ...copy, model, primary: null, through: this.edge, unready })
     const app = this.appOf({ ...identityOf([]), reader: emptyReader })
-    this.noCopy = { file: null, epoch: null, reader: emptyReader, app, requests: 0 }
+    this.noCopy = { file: null, epoch: null, reader: emptyReader, app, lacking: 0, requests: 0 }
     this.copy = this.noCopy
   }
 
   readonly fetch = (request: Request): Soon<Response> => {
     const { copy } = this
-    const response = copy.app.fetch(request)
+    const { app } = copy.lacking > 0 ? this.noCopy : copy
+    const response = app.fetch(request)
     if (!(response instanceof Promise)) return response
     copy.requests++
     return response.finally(() => {
@@ -79,6 +87,7 @@ export class EdgeServer {
     this.copy = this.copyFor(facts)
     if (this.copy !== before) this.closeUnused()
     this.copy.reader.expire()
+    if (this.copy.lacking > 0) this.copy.lacking = this.lackingIn(this.copy.reader)
     this.following.learn(facts)
   }
 
@@ -93,6 +102,13 @@ export class EdgeServer {
     this.closeUnused()
   }
 
+  private unready(): string | null {
+    if (this.isStopping) return 'The server is stopping.'
+    const { lacking } = this.copy
+    if (lacking > 0) return `The copy lacks ${lacking} migration(s): the primary's database has not had them yet.`
+    return this.following.state().unready
+  }
+
   private copyFor({ file, position }: Facts): Copy {
     if (file === null || position === null) return this.noCopy
     const isOpen = file === this.copy.file && position.epoch === this.copy.epoch
@@ -105,7 +121,7 @@ export class EdgeServer {
     try {
       reader = openCopyReader(file, epoch, unfit)
       const app = this.appOf({ ...identityOf(reader.rows(identitySql, [])), reader })
-      const copy = { file, epoch, reader, app, requests: 0 }
+      const copy = { file, epoch, reader, app, lacking: this.lackingIn(reader), requests: 0 }
       this.open.add(copy)
       return copy
     } catch (error) {
@@ -114,6 +130,11 @@ export class EdgeServer {
       unfit()
       return this.noCopy
     }
+  }
+
+  private lackingIn(reader: FileReader): number {
+    const had = new Set(reader.rows('select created_at from __drizzle_migrations', []).map(([when]) => Number(when)))
+    return migrations.filter(({ when }) => !had.has(when)).length
   }
 
   private closeUnused() {
@@ -126,8 +147,10 @@ export class EdgeServer {
   }
 }
 
+const migrations = migrationsOf(migrationsFolder)
+
 /** Reads nothing, and says so. */
-const emptyReader: Reader = {
+const emptyReader: FileReader = {
   rows() {
     throw new Problem('not-ready', { detail: 'There is no copy of the data on this node yet.' })
   },

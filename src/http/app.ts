@@ -148,11 +148,11 @@ function addOperations(hono: Hono, service: Service) {
     return new Response(JSON.stringify({ status: 'ready', region, epoch, position: seq, ...more }), { headers: plain })
   })
   hono.get('/metrics', async () => {
-    const seq = await positionOf(reader)
+    const seq = await positionOf(reader).catch(nullWhereAway)
     const text = metrics.render({
       seq,
       primary: primary?.stats() ?? null,
-      more: through?.metrics({ epoch, seq }) ?? [],
+      more: through?.metrics(seq === null ? null : { epoch, seq }) ?? [],
     })
     return new Response(text, {
       headers: { ...baseHeaders, 'Content-Type': 'text/plain; version=0.0.4', 'Cache-Control': 'no-store' },
@@ -185,6 +185,12 @@ function addDocuments(hono: Hono, service: Service) {
 async function positionOf(reader: Reader): Promise<Seq> {
   const [row] = await reader.rows('select max(seq) from changes', [])
   return Number(row?.[0] ?? 0) as Seq
+}
+
+/** The numbers of a node are told also while its database is away. */
+function nullWhereAway(error: unknown): null {
+  if (error instanceof Problem) return null
+  throw error
 }
 
 /** What a handler threw as an answer, at the position that it was read at, or without where the database is away. */

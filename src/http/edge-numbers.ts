@@ -1,7 +1,7 @@
 import type { Position } from '../log/position.ts'
 import type { ReplicaState } from '../store/replica.ts'
 import type { Exchange } from './forward.ts'
-import { metric } from './metrics.ts'
+import { known, metric } from './metrics.ts'
 
 /** Why a read was sent to the primary. */
 export type Reason = 'strong' | 'bounded' | 'epoch' | 'behind' | 'too-old' | 'no-copy' | 'copy-failed'
@@ -42,8 +42,8 @@ export class EdgeNumbers {
   }
 
   /** How many changes the copy lacks; null where the primary has not told, or tells of another epoch. */
-  private changesBehind(position: Position): number | null {
-    return this.primary?.epoch === position.epoch ? Math.max(0, this.primary.seq - position.seq) : null
+  private changesBehind(position: Position | null): number | null {
+    return position && this.primary?.epoch === position.epoch ? Math.max(0, this.primary.seq - position.seq) : null
   }
 
   /** For `/readyz`, of a node at `position`. */
@@ -53,13 +53,19 @@ export class EdgeNumbers {
   }
 
   /** For `/metrics`. What is not known is left out. */
-  lines(position: Position, { ageMs, phase, restarts, bootstraps }: ReplicaState): string[] {
-    const known = (name: string, help: string, value: number | null) =>
-      value === null ? [] : metric(name, 'gauge', help, value)
+  lines(position: Position | null, { ageMs, phase, restarts, bootstraps }: ReplicaState): string[] {
     return [
-      ...known('perigee_primary_position', 'The newest position of the primary heard of.', this.primary?.seq ?? null),
-      ...known('perigee_replica_lag_seconds', 'Time since the copy had all.', ageMs === null ? null : ageMs / 1000),
-      ...known('perigee_replica_lag_changes', 'Changes that the copy lacks.', this.changesBehind(position)),
+      ...known(
+        'perigee_primary_position',
+        'The newest position of the primary that this node has heard of.',
+        this.primary?.seq ?? null,
+      ),
+      ...known(
+        'perigee_replica_lag_seconds',
+        'Since when the copy is known to have had everything.',
+        ageMs === null ? null : ageMs / 1000,
+      ),
+      ...known('perigee_replica_lag_changes', 'How many changes the copy lacks.', this.changesBehind(position)),
       ...labelled('perigee_replica_phase', 'gauge', 'What the replicator does.', 'phase', { [phase]: 1 }),
       ...metric('perigee_replicator_restarts_total', 'counter', 'Times the replicator was started again.', restarts),
       ...metric('perigee_replica_bootstraps_total', 'counter', 'Times that a new copy was begun.', bootstraps),

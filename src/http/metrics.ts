@@ -55,7 +55,7 @@ export class Metrics {
 
   /** `primary` is null where the node has none; `more` are lines of the same format. */
   render(gauges: {
-    readonly seq: number
+    readonly seq: number | null
     readonly primary: PrimaryStats | null
     readonly more: readonly string[]
   }): string {
@@ -74,7 +74,7 @@ export class Metrics {
       lines.push(`perigee_http_request_duration_seconds_count{${labels}} ${series.count}`)
     }
     lines.push(
-      ...metric('perigee_log_position', 'gauge', 'The number of the last change in the log.', gauges.seq),
+      ...known('perigee_log_position', 'The number of the last change in the log.', gauges.seq),
       ...(gauges.primary ? writerLines(gauges.primary) : []),
       ...metric('perigee_uptime_seconds', 'gauge', 'Seconds since the process began to serve.', this.uptimeMs() / 1000),
       ...gauges.more,
@@ -91,6 +91,11 @@ function writerLines({ waiting, groups, batches }: PrimaryStats): string[] {
     ...metric('perigee_commit_groups_total', 'counter', 'Transactions committed; one fsync each.', groups),
     ...metric('perigee_commit_batches_total', 'counter', 'Batches that went into them.', batches),
   ]
+}
+
+/** A gauge, left out where its value is not known. */
+export function known(name: string, help: string, value: number | null): string[] {
+  return value === null ? [] : metric(name, 'gauge', help, value)
 }
 
 /** One number with what it is, in the text format. */

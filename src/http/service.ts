@@ -47,9 +47,10 @@ export type Local = (request: Request) => Soon<Response>
 export interface Through {
   /** Answers a request that has passed the guards, by `local` or otherwise. A Problem that it throws is the answer. */
   answer(request: Request, local: Local, service: Service): Soon<Response>
-  /** More members of what `/readyz` answers of a node at `position`, and more lines of what `/metrics` does. */
+  /** More members of what `/readyz` answers of a node at `position`. */
   health(position: Position): Readonly<Record<string, unknown>>
-  metrics(position: Position): readonly string[]
+  /** More lines of what `/metrics` answers; `position` is null where the node has none. */
+  metrics(position: Position | null): readonly string[]
 }
 
 /** What handlers share. */

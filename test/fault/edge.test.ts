@@ -109,6 +109,19 @@ describe('row 1: an edge that is killed', () => {
   })
 })
 
+test('an edge that gets no copy has the primary answer, and tells its numbers', async () => {
+  const without = await world.edge({ LIBSQL_URL: 'http://127.0.0.1:1' })
+  const made = await create(without.url, 'no-copy')
+  const read = await without.call('GET', `/tags/${made.body.id}`)
+  expect([read.status, read.text, read.headers.get('replica-age')]).toEqual([200, made.text, null])
+  expect((await without.call('GET', '/readyz')).body.type).toBe('/problems/not-ready')
+  expect((await without.call('GET', '/nowhere')).status).toBe(404)
+  const lines = (await without.call('GET', '/metrics')).text.split('\n')
+  expect(lines).toContain('perigee_edge_reads_forwarded_total{reason="no-copy"} 1')
+  expect(lines.filter((line) => line.startsWith('perigee_log_position'))).toEqual([])
+  await without.end('SIGTERM')
+})
+
 test('row 14: the same write 50 times at once over three edges is done once, and answered alike', async () => {
   const edges = await Promise.all([edge(), edge(), edge()])
   const answers = await Promise.all(Array.from({ length: 50 }, (_, i) => create(edges[i % 3]?.url ?? '', 'fifty')))
