@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { rmSync, writeFileSync } from 'node:fs'
+import { createClient } from '@libsql/client'
 import { type Replicated, replicated, until, writePairs } from '../support/replicated.ts'
 
 setDefaultTimeout(60_000)
@@ -84,6 +85,28 @@ describe('an edge', () => {
     )
     expect(again.complaints()).toContain(`The copy in ${edge.copyFile(1)} is given up`)
     expect(await again.end('SIGTERM')).toBe(0)
+  })
+
+  test('reads nothing from a copy that lacks a migration which it needs, until that has had it', async () => {
+    const { id } = await newUser()
+    const database = createClient({ url: world.sqld.url, authToken: world.sqld.token })
+    const { rows } = await database.execute(
+      'delete from __drizzle_migrations where created_at = (select max(created_at) from __drizzle_migrations) returning hash, created_at',
+    )
+    const edge = await world.edge()
+    await until(
+      async () => /lacks 1 migration\(s\)/.test((await edge.health()).detail ?? ''),
+      () => 'it does not say so',
+    )
+    const first = await edge.call('GET', `/users/${id}`)
+    expect([first.status, first.headers.has('replica-age')]).toEqual([200, false])
+    const sql = 'insert into __drizzle_migrations(hash, created_at) values (?, ?)'
+    await database.execute({ sql, args: [rows[0]!.hash!, rows[0]!.created_at!] })
+    database.close()
+    await edge.ready()
+    const second = await edge.call('GET', `/users/${id}`)
+    expect([second.status, second.headers.has('replica-age')]).toEqual([200, true])
+    expect(await edge.end('SIGTERM')).toBe(0)
   })
 
   test('says that its token is refused, and never what it is', async () => {
