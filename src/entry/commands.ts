@@ -31,8 +31,11 @@ ${settingsHelp}`,
   serve: {
     usage: `bun run serve
 Serves DATA_DIR as it is: no demo data, no demo key, no PUBLIC_TENANT unless it is set. The database must have been
-migrated.
-${settingsHelp}`,
+migrated. With PRIMARY_ORIGIN the node is an edge: it reads a copy of the primary's database and sends writes on.
+${settingsHelp}
+  LIBSQL_URL  LIBSQL_TOKEN  the database at sqld or Turso, in place of a file in DATA_DIR
+  PRIMARY_ORIGIN   of an edge: where the primary is, such as https://api.example.com; LIBSQL_URL is its database
+  WORKERS (1)  REPLICA_LAG_MAX (60)  of an edge: processes that serve; seconds a copy may lag, else the primary is read`,
     run: async (args) => {
       noOptions('serve', args)
       await (await actions()).serve()
