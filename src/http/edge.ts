@@ -3,6 +3,7 @@ import { Problem } from '../problem.ts'
 import { limits } from '../schema/limits.ts'
 import { andThen, type Soon } from '../soon.ts'
 import type { Replica, ReplicaState } from '../store/replica.ts'
+import type { ResourceView } from '../version/view.ts'
 import { requireScope } from './auth.ts'
 import { readBytes } from './body.ts'
 import { EdgeNumbers, type Reason } from './edge-numbers.ts'
@@ -83,11 +84,11 @@ class Routing {
       case undefined:
         return local(request)
       case 'strong':
-        return this.readAtPrimary(visit, 'strong', refuseUnreachable)
+        return this.readAtPrimary(visit, 'strong')
       case 'bounded':
         return state.ageMs !== null && state.ageMs <= consistency.stalenessSecondsMax * 1000
           ? this.readCopy(visit, state)
-          : this.readAtPrimary(visit, 'bounded', refuseUnreachable)
+          : this.readAtPrimary(visit, 'bounded')
       case 'eventual':
         return this.preferRecentWrite(visit, state.position, null, () => this.readCopy(visit, state))
       case 'session':
@@ -104,7 +105,7 @@ class Routing {
       )
     }
     // A token of another epoch than this app's is newer than the copy or lost in a restore. The primary knows.
-    if (token.epoch !== visit.service.epoch) return this.readAtPrimary(visit, 'epoch', refuseUnreachable)
+    if (token.epoch !== visit.service.epoch) return this.readAtPrimary(visit, 'epoch')
     if (isAtLeast(here, token)) return this.readCopy(visit, state)
     return this.preferRecentWrite(visit, here, token, () => this.readWhenReached(visit, token))
   }
@@ -136,7 +137,7 @@ class Routing {
   /** What this node itself answers; where it finds that it cannot, for its copy is being changed, the primary does. */
   private readCopy(visit: Visit, { ageMs }: ReplicaState): Soon<Response> {
     return andThen(visit.local(visit.request), (response) => {
-      if (response.status === 503) return this.readAtPrimary(visit, 'copy-failed', () => response)
+      if (response.status === 503 && isOfRecords(visit)) return this.readAtPrimary(visit, 'copy-failed', () => response)
       if (response.headers.has('consistency-token')) {
         this.numbers.reads.replica++
         response.headers.set('Replica-Age', ageMs === null ? 'unknown' : (ageMs / 1000).toFixed(3))
@@ -189,12 +190,16 @@ class Routing {
     }
   }
 
-  private async readAtPrimary(visit: Visit, reason: Reason, otherwise: () => Soon<Response>): Promise<Response> {
-    const { request, service } = visit
-    if (!isOfRecords(request.url, service)) return visit.local(request)
+  /** The primary's answer. Where it has none, or only a failure, what `otherwise` answers, if there is such. */
+  private async readAtPrimary(visit: Visit, reason: Reason, otherwise?: () => Soon<Response>): Promise<Response> {
+    const { request, local } = visit
+    if (!isOfRecords(visit)) return local(request)
     this.numbers.forwardedReads[reason]++
-    const exchange = await this.forward(visit, nothing, requestIdFor(visit))
-    if (exchange.kind !== 'answered') return otherwise()
+    const msMax = reason === 'too-old' ? limits.forwardConnectMsMax : this.options.answerMsMax
+    const exchange = await this.forward(visit, nothing, requestIdFor(visit), msMax)
+    if (otherwise && !(exchange.kind === 'answered' && exchange.status < 500)) return otherwise()
+    if (exchange.kind === 'overloaded') throw new Problem('overloaded', { headers: retrySoon })
+    if (exchange.kind !== 'answered') throw new Problem('primary-unreachable', { headers: retrySoon })
     this.numbers.reads.primary++
     return responseTo(request, exchange)
   }
@@ -203,12 +208,12 @@ class Routing {
   private async write(visit: Visit): Promise<Response> {
     const { request } = visit
     const requestId = requestIdFor(visit)
-    const exchange = await this.forward(visit, await readBytes(request), requestId)
+    const exchange = await this.forward(visit, await readBytes(request), requestId, this.options.answerMsMax)
     this.numbers.countWrite(exchange)
     switch (exchange.kind) {
       case 'answered': {
         const response = responseTo(request, exchange)
-        if (exchange.status < 300) await this.remember(visit, response, exchange.body)
+        if (exchange.status < 300) await this.remember(visit, response, exchange.body, requestId)
         return response
       }
       case 'unsent':
@@ -220,40 +225,52 @@ class Routing {
     }
   }
 
-  private async forward({ request, service }: Visit, body: Uint8Array, requestId: string): Promise<Exchange> {
+  private async forward(visit: Visit, body: Uint8Array, requestId: string, msMax: number): Promise<Exchange> {
+    const { request, service } = visit
     const hops = request.headers.get('via')?.match(/\bperigee-/g)?.length ?? 0
     if (hops > limits.hopsMax) throw new Problem('loop-detected')
     const start = service.elapsed()
     const via = `perigee-${this.options.region}`
     const message = messageOf(request, body, { via, requestId, newId: service.newId })
-    const exchange = await this.link.exchange(message, this.options.answerMsMax)
+    const exchange = await this.link.exchange(message, msMax)
     if (exchange.kind === 'answered')
-      service.metrics.record(request.method, 'the primary', exchange.status, service.elapsed() - start)
+      service.metrics.record(request.method, 'forwarded', exchange.status, service.elapsed() - start)
     return exchange
   }
 
-  /** Keeps what a write answered for its caller to read, and has the copy fetch it. */
-  private async remember({ request, service }: Visit, response: Response, body: Uint8Array) {
-    const { replica } = this.options
-    replica.nudge()
-    const { headers, status } = response
-    const position = service.sealer.open(headers.get('consistency-token') ?? '')
-    const path = recordPath(status === 201 ? (headers.get('location') ?? '') : request.url)
-    const view = service.views.get(headers.get('api-version') ?? '')?.resources.get(path?.name ?? '')
+  /**
+   * Keeps what a write answered for its caller to read, and has the copy fetch it. The write is done, so what goes wrong
+   * here is reported and does not change its answer.
+   */
+  private async remember(visit: Visit, response: Response, body: Uint8Array, requestId: string) {
+    const { request, service } = visit
+    this.options.replica.nudge()
+    const position = service.sealer.open(response.headers.get('consistency-token') ?? '')
     if (position === null) return
     this.numbers.learn(position)
-    if (!path || !view || position.epoch !== service.epoch) return
-    const tag = headers.get('etag')
-    const record = tag === null ? null : { body: new TextDecoder().decode(body), tag }
-    if ((record === null && status !== 204) || headers.has('content-encoding')) return
+    const written = writtenRecord(visit, response)
+    if (written === null || position.epoch !== service.epoch) return
     try {
       const caller = await service.authenticate(request.headers.get('authorization'))
-      this.recent.keep(service, { caller, view, id: path.id }, position.seq, record)
+      const record = written.tag === null ? null : { body: new TextDecoder().decode(body), tag: written.tag }
+      this.recent.keep(service, { caller, view: written.view, id: written.id }, position.seq, record)
     } catch (error) {
       // A key that this copy does not have yet: its holder reads what the copy has, or waits with its token.
-      if (!(error instanceof Problem)) throw error
+      if (!(error instanceof Problem)) service.onFault(error, requestId)
     }
   }
+}
+
+/** Which record a write was of, from its answer; `tag` is null where it was deleted. Null for batches, and what is none of ours. */
+function writtenRecord(
+  { request, service }: Visit,
+  { status, headers }: Response,
+): { readonly view: ResourceView; readonly id: string; readonly tag: string | null } | null {
+  const path = recordPath(status === 201 ? (headers.get('location') ?? '') : request.url)
+  const view = service.views.get(headers.get('api-version') ?? '')?.resources.get(path?.name ?? '')
+  const tag = headers.get('etag')
+  if (!path || !view || headers.has('content-encoding') || (tag === null && status !== 204)) return null
+  return { view, id: path.id, tag }
 }
 
 function requestIdFor({ request, service }: Visit): string {
@@ -270,12 +287,8 @@ function consistencyOf({ headers }: Request, { sealer }: Service): Consistency |
   }
 }
 
-function refuseUnreachable(): never {
-  throw new Problem('primary-unreachable', { headers: retrySoon })
-}
-
 /** Whether a URL is of the model's records, and not of what every node says of itself. */
-function isOfRecords(url: string, { views, newest }: Service): boolean {
-  const first = /^https?:\/\/[^/]+\/([^/?#]*)/.exec(url)?.[1] ?? ''
+function isOfRecords({ request, service: { views, newest } }: Visit): boolean {
+  const first = /^https?:\/\/[^/]+\/([^/?#]*)/.exec(request.url)?.[1] ?? ''
   return newest.resources.has(first) || views.has(first)
 }

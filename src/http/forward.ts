@@ -35,7 +35,7 @@ export interface LinkOptions {
   readonly elapsed: () => number
 }
 
-/** How long an answer proves that what is sent next will arrive. */
+/** How long an answer, or a connection that was made, proves that what is sent next will arrive. */
 const provenMsMax = 1_000
 
 /**
@@ -122,21 +122,17 @@ export class Link {
       socket.once(this.client === https ? 'secureConnect' : 'connect', () => {
         clearTimeout(connecting)
         isSent = true
-        this.prove()
+        this.provenAt = this.elapsed()
       })
     })
     request.once('error', fail)
     request.once('response', (response) => {
-      this.prove()
+      this.provenAt = this.elapsed()
+      this.isUp = true
       readAnswer(response, settle, fail)
     })
     request.end(body)
     return promise
-  }
-
-  private prove() {
-    this.provenAt = this.elapsed()
-    this.isUp = true
   }
 
   private doubt() {

@@ -3,6 +3,7 @@ import { createTokenSealer, type Epoch, type Seq } from '../../src/log/position.
 import { limits } from '../../src/schema/limits.ts'
 import { type TestEdge, testEdge } from '../support/edge.ts'
 import { type Answer, type TestServer, testServer } from '../support/server.ts'
+import { upstream } from '../support/upstream.ts'
 
 setDefaultTimeout(60_000)
 
@@ -135,6 +136,25 @@ describe('a read at an edge', () => {
       expect(answers.slice(1).map(({ status }) => status)).toEqual([200, 200])
     },
   )
+
+  test.each([
+    ['hangs', 'silence'],
+    ['is away behind a proxy', 'HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n'],
+  ] as const)('is answered from an old copy, or refused, where the primary %s', async (_, reply) => {
+    const server = await upstream(() => reply)
+    const behind = await testEdge(primary, { origin: server.origin, answerMsMax: 1_500 })
+    const last = await primary.call('POST', '/tags', { body: { name: Bun.randomUUIDv7() } })
+    behind.replica.claim({ ageMs: 61_000 })
+    const start = performance.now()
+    const answer = await behind.call('GET', '/tags')
+    expect([answer.status, ageOf(answer)]).toEqual([200, '61.000'])
+    expect(performance.now() - start).toBeLessThan(limits.forwardConnectMsMax + 500)
+    const refused = await behind.call('GET', '/tags', withToken(last))
+    expect([refused.status, refused.body.type]).toEqual([503, '/problems/position-not-reached'])
+    expect(behind.faults).toEqual([])
+    await behind.stop()
+    await server.stop()
+  })
 
   test('without a copy is answered by the primary, and where that is away, refused', async () => {
     for (const each of [edge, lonely]) each.replica.claim({ file: null, position: null, unready: 'There is no copy.' })
@@ -284,6 +304,19 @@ describe('a write through an edge is read there at once, before the copy has it'
     const made = await edge.call('POST', '/posts', { key, body })
     const read = await edge.call('GET', `/posts/${made.body.id}`, { key })
     expect([made.status, read.status, read.text]).toEqual([201, 200, made.text])
+  })
+
+  test('as long as there is room for it', async () => {
+    edge.replica.catchUp()
+    const body = { authorId: author, title: 'T', body: 'x'.repeat(limits.textCharsMax), status: 'published' }
+    const made: Answer[] = []
+    for (let bytes = 0; bytes < 1.2 * limits.recentWriteBytesMax; bytes += 2 * limits.textCharsMax)
+      made.push(await edge.call('POST', '/posts', { body: { ...body, slug: Bun.randomUUIDv7() } }))
+    const read = async (one: Answer | undefined) => (await edge.call('GET', `/posts/${one?.body.id}`)).status
+    expect([await read(made.at(0)), await read(made.at(-1))]).toEqual([404, 200])
+    expect(await edge.call('GET', `/posts/${made[0]?.body.id}`, withToken(made[0] as Answer))).toMatchObject({
+      status: 200,
+    })
   })
 
   test('as it is after the last write, whichever answer comes last', async () => {
