@@ -28,10 +28,7 @@ export interface SqldWatch {
 export function watchSqld(sqld: Supervisor<Sqld>, primary: Primary, tell: (sentence: string) => void): SqldWatch {
   let isStopping = false
   let answered = sqld.child()
-  let groups = 0
-  let wasWaiting = false
-  /** When the group in flight was first seen there, or that there is none: what arrives after a pause is no old group. */
-  let since = performance.now()
+  const timer = timerOf(primary)
 
   async function look() {
     const child = sqld.child()
@@ -47,7 +44,6 @@ export function watchSqld(sqld: Supervisor<Sqld>, primary: Primary, tell: (sente
     try {
       await answering(child, startMsMax)
       answered = child
-      since = performance.now()
     } catch (error) {
       tell((error as Error).message)
       await sqld.renew(child)
@@ -56,16 +52,9 @@ export function watchSqld(sqld: Supervisor<Sqld>, primary: Primary, tell: (sente
 
   /** Whether the group in flight has been there for too long. Sends one where there has been none for long. */
   function hasHung(): boolean {
-    const stats = primary.stats()
-    const isWaiting = stats.waiting > 0
-    const ms = performance.now() - since
-    if (stats.groups !== groups || isWaiting !== wasWaiting) {
-      groups = stats.groups
-      wasWaiting = isWaiting
-      since = performance.now()
-    } else if (isWaiting) return ms > hungMsMax
-    else if (ms > idleMsMax) void primary.commit(probe)
-    return false
+    const { isWaiting, ms } = timer()
+    if (!isWaiting && ms > idleMsMax) void primary.commit(probe)
+    return isWaiting && ms > hungMsMax
   }
 
   void (async () => {
@@ -76,5 +65,18 @@ export function watchSqld(sqld: Supervisor<Sqld>, primary: Primary, tell: (sente
     stop() {
       isStopping = true
     },
+  }
+}
+
+/** Says how long the group in flight has been seen there, or for how long there has been none. */
+function timerOf(primary: Primary): () => { readonly isWaiting: boolean; readonly ms: number } {
+  let [groups, wasWaiting, since] = [0, false, performance.now()]
+  return () => {
+    const stats = primary.stats()
+    const isWaiting = stats.waiting > 0
+    if (stats.groups !== groups || isWaiting !== wasWaiting) since = performance.now()
+    groups = stats.groups
+    wasWaiting = isWaiting
+    return { isWaiting, ms: performance.now() - since }
   }
 }
