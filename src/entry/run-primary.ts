@@ -10,8 +10,7 @@ export async function servePrimary() {
   const settings = readSettings(process.env, null)
   if (settings.libsql)
     throw new SettingsError('LIBSQL_URL is set, but a primary has a sqld of its own. Unset it, or "bun run serve".')
-  const primary = await startPrimary(settings, model)
-  await announce(primary, settings, [
+  await announce(startPrimary(settings, model), settings, (primary) => [
     `  edges  PRIMARY_ORIGIN=${primary.url} LIBSQL_URL=${primary.databaseUrl}   (LIBSQL_TOKEN is in ${primary.tokenFile})`,
   ])
 }

@@ -69,35 +69,40 @@ async function fill(node: Node, { dataDir }: Settings): Promise<string> {
 /** Serves the data folder as it is, or a copy of the primary's data in it. */
 export async function serve() {
   const edge = readEdgeSettings(process.env)
-  if (edge) await announce(startEdge(edge, model), edge, [])
+  if (edge) await announce(Promise.resolve(startEdge(edge, model)), edge)
   else await listen(readSettings(process.env, null), [])
 }
 
 async function listen(settings: Settings, lines: readonly string[]) {
-  await announce(await startServer(settings, model), settings, lines)
+  await announce(startServer(settings, model), settings, () => lines)
 }
 
-/** Says where a server is, with more lines about it, and stops it on a signal. */
-export async function announce(server: RunningServer | RunningEdge, settings: Settings, lines: readonly string[]) {
-  stopOnSignals(server)
+/** Says where a server is once it has started, with more lines about it, and stops it on a signal, also before that. */
+export async function announce<S extends RunningServer | RunningEdge>(
+  starting: Promise<S>,
+  settings: Settings,
+  linesOf: (server: S) => readonly string[] = () => [],
+) {
+  stopOnSignals(starting)
+  const server = await starting
   if ('node' in server) await warnOfDifference(server.node)
   console.log(`\nPerigee is at ${server.url}`)
-  for (const line of lines) console.log(line)
+  for (const line of linesOf(server)) console.log(line)
   console.log(`  docs   ${server.url}/docs`)
   console.log(
     `  try    curl ${settings.publicTenant ? '' : "-H 'Authorization: Bearer KEY' "}'${server.url}${examplePath()}'\n`,
   )
 }
 
-/** Ends well on a signal. Before the address is printed, so that whoever reads it may send one. */
-function stopOnSignals(server: RunningServer | RunningEdge) {
+/** Ends well on a signal, which may come while the server starts: what runs for it by then is to end with it. */
+function stopOnSignals(starting: Promise<RunningServer | RunningEdge>) {
   let stoppingSince: number | undefined
   const stop = async () => {
     // A terminal and a parent process may both pass one Ctrl-C on; a later one means that it takes too long.
     if (stoppingSince !== undefined && performance.now() - stoppingSince > 1_000) process.exit(130)
     if (stoppingSince !== undefined) return
     stoppingSince = performance.now()
-    await server.stop()
+    await (await starting).stop()
     process.exit(0)
   }
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, stop)
