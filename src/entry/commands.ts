@@ -66,6 +66,19 @@ As "bun start", and starts again whenever a file under src changes.`,
       await dev(import.meta.path)
     },
   },
+  cluster: {
+    usage: `bun run cluster [--dir FOLDER]
+Runs a primary and three edges on this machine, on free ports, as processes of the commands above, with the data of
+"bun start". Prints their addresses, the primary's first, and on a terminal what each of them does, once a second.
+Ctrl-C ends them all.
+  --dir   keeps the data in FOLDER, for the next time; else it is removed in the end. FOLDER/dev-key has the API key`,
+    run: async (args) => {
+      const { values } = options('cluster', args, { dir: { type: 'string' } })
+      if (values.dir === '') throw new UsageError('cluster', '--dir is a folder.')
+      const { runCluster } = await import('./run-cluster.ts')
+      await runCluster(values.dir === undefined ? undefined : String(values.dir))
+    },
+  },
   generate: {
     usage: `bun run generate [--name NAME]
 Writes the next migration under drizzle/ from what changed in src/model/. Migrations that are there stay as they are.

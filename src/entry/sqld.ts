@@ -87,7 +87,7 @@ export function sqldUrl(address: string): string {
 }
 
 /** Before a command: has it end with this process, also where this process is killed. Where the system can do that. */
-function endingWithParent(): string[] {
+export function endingWithParent(): string[] {
   return process.platform === 'linux' && Bun.which('setpriv') ? ['setpriv', '--pdeathsig', 'TERM'] : []
 }
 

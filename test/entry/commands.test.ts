@@ -48,7 +48,7 @@ beforeAll(async () => {
 })
 afterAll(() => folder.remove())
 
-const commands = ['start', 'serve', 'dev', 'generate', 'migrate', 'import', 'keys', 'audit']
+const commands = ['start', 'serve', 'primary', 'dev', 'cluster', 'generate', 'migrate', 'import', 'keys', 'audit']
 
 describe('help', () => {
   test.each(commands.flatMap((command) => ['--help', '-h'].map((flag) => [command, flag] as const)))(
