@@ -3,6 +3,7 @@ import { model } from '../model/index.ts'
 import { assert } from '../problem.ts'
 import type { Facts } from '../replica/following.ts'
 import { EdgeServer } from './edge-server.ts'
+import { ready } from './edge-workers.ts'
 import { listen } from './listen.ts'
 import { readEdgeSettings } from './settings.ts'
 
@@ -24,5 +25,8 @@ async function stop() {
 process.on('SIGTERM', stop)
 process.on('SIGINT', stop)
 process.on('disconnect', stop)
-process.on('message', (facts: Facts) => server.learn(facts))
-process.send?.('ready')
+process.on('message', (facts: Facts) => {
+  server.learn(facts)
+  process.send?.(ready)
+})
+process.send?.(ready)

@@ -1,14 +1,16 @@
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import type { Epoch, Position, Seq } from '../log/position.ts'
-import type { Facts } from '../replica/following.ts'
 import type { Report } from '../replica/replicator.ts'
 import { ReplicaSupervisor, type Replicating } from '../replica/supervisor.ts'
 import type { Model } from '../schema/model.ts'
+import { takeLock } from '../store/lock.ts'
 import { EdgeServer, type ServerNews } from './edge-server.ts'
-import { drainMsMax, type Listening, listen } from './listen.ts'
-import type { EdgeSettings, LibsqlSettings } from './settings.ts'
-import { type Child, supervise } from './supervise.ts'
+import { startWorkers } from './edge-workers.ts'
+import { checkAddress, listen } from './listen.ts'
+import { type EdgeSettings, type LibsqlSettings, SettingsError } from './settings.ts'
+import { childOf, supervise } from './supervise.ts'
 
 export interface RunningEdge {
   readonly url: string
@@ -23,20 +25,21 @@ const positionMsMax = 2_000
 
 /**
  * Serves a copy of the primary's data, kept in the data folder. This process keeps the copy and serves; with `workers`
- * above 1 there are others that serve beside it, on the same port.
+ * above 1 there are others that serve beside it, on the same port. Throws a SettingsError where the port or the folder
+ * cannot be had.
  */
-export function startEdge(settings: EdgeSettings, model: Model): RunningEdge {
-  const workers: Worker[] = []
-  let known: Facts | undefined
+export async function startEdge(settings: EdgeSettings, model: Model): Promise<RunningEdge> {
+  // Alone: a port that processes share would be shared with those of another node as well.
+  await checkAddress(settings)
+  const lock = holdFolder(settings.dataDir)
   const supervisor = new ReplicaSupervisor({
     folder: join(settings.dataDir, 'replica'),
     clock: { now: Date.now, elapsed: () => performance.now() },
     replicate: (wanted, hear) => keepReplicator(settings.libsql, wanted, hear),
     primaryPosition: () => positionAt(settings.primaryOrigin),
     onChange(facts) {
-      known = facts
       server.learn(facts)
-      for (const worker of workers) worker.learn(facts)
+      workers.learn(facts)
     },
     complain,
     silentMsMax,
@@ -49,48 +52,33 @@ export function startEdge(settings: EdgeSettings, model: Model): RunningEdge {
   // Later, because what it says of facts that it is being told would change them meanwhile.
   const server = new EdgeServer(settings, model, (news) => queueMicrotask(() => hear(server, news)))
   const listening = listen(settings, server.fetch, settings.workers > 1)
+  const workers = startWorkers({ count: settings.workers - 1, port: listening.port, hear, complain })
   supervisor.start()
-  for (let n = 1; n < settings.workers; n++) workers.push(startWorker(listening.port, () => known, hear))
-  return { url: listening.url, stop: () => stop(server, listening, workers, supervisor) }
-}
-
-async function stop(
-  server: EdgeServer,
-  listening: Listening,
-  workers: readonly Worker[],
-  supervisor: ReplicaSupervisor,
-) {
-  server.beginStop()
-  await Promise.all([listening.stop(), ...workers.map((worker) => worker.stop())])
-  server.close()
-  await supervisor.stop()
-}
-
-interface Worker {
-  learn(facts: Facts): void
-  stop(): Promise<void>
-}
-
-/** Keeps one more server process on the port. It is told what is known once it says that it listens to it. */
-function startWorker(
-  port: number,
-  known: () => Facts | undefined,
-  hear: (process: unknown, news: ServerNews) => void,
-): Worker {
-  const start = () => {
-    const child = Bun.spawn([process.execPath, join(import.meta.dir, 'edge-worker.ts')], {
-      env: { ...process.env, PORT: String(port) },
-      stdio: ['ignore', 'inherit', 'inherit'],
-      ipc(news: ServerNews | 'ready') {
-        if (news === 'ready') child.send(known())
-        else hear(child, news)
-      },
-    })
-    void child.exited.then(() => hear(child, { kind: 'holds', files: [] }))
-    return { ...asChild('a server process', child), learn: (facts: Facts) => child.send(facts) }
+  return {
+    url: listening.url,
+    async stop() {
+      server.beginStop()
+      await Promise.all([listening.stop(), workers.stop()])
+      server.close()
+      await supervisor.stop()
+      lock.release()
+    },
   }
-  const kept = supervise(start(), start, complain)
-  return { learn: (facts) => kept.child()?.learn(facts), stop: () => kept.stop(drainMsMax) }
+}
+
+/** Takes the folder for this node alone: two would remove each other's copies. */
+function holdFolder(dataDir: string): { release(): void } {
+  let lock: { release(): void } | null
+  try {
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+    lock = takeLock(join(dataDir, 'edge.lock'))
+  } catch (error) {
+    throw new SettingsError(
+      `DATA_DIR=${dataDir} cannot hold a copy: ${(error as Error).message}. Name a folder that can be written.`,
+    )
+  }
+  if (lock) return lock
+  throw new SettingsError(`DATA_DIR=${dataDir} holds the copy of an edge that is running. Name another folder.`)
 }
 
 /** Keeps a replicator running, in a process of its own. Its log goes nowhere: what matters of it is in its reports. */
@@ -101,27 +89,20 @@ export function keepReplicator(
 ): Replicating {
   const start = () => {
     const file = wanted()
-    const child = Bun.spawn([process.execPath, join(import.meta.dir, 'replicator.ts'), file], {
+    const spawned = Bun.spawn([process.execPath, join(import.meta.dir, 'replicator.ts'), file], {
       env: { PATH: process.env.PATH ?? '', LIBSQL_URL: url, ...(token !== null && { LIBSQL_TOKEN: token }) },
       stdio: ['ignore', 'ignore', 'inherit'],
+      detached: true, // A Ctrl-C of the terminal is for this process.
       ipc: (report: Report) => hear(file, report),
     })
-    return { ...asChild('the replicator', child), nudge: () => child.send('nudge') }
+    return childOf('the replicator', spawned)
   }
   const kept = supervise(start(), start, complain)
   return {
-    nudge: () => kept.child()?.nudge(),
+    nudge: () => kept.child()?.send('nudge'),
     kill: () => kept.child()?.kill('SIGKILL'),
     restarts: kept.restarts,
     stop: kept.stop,
-  }
-}
-
-function asChild(name: string, child: Bun.Subprocess): Child {
-  const how = () => (child.signalCode ? `by ${child.signalCode}` : `with code ${child.exitCode}`)
-  return {
-    ended: child.exited.then(() => `${name} ended ${how()}.`),
-    kill: (signal) => child.kill(signal),
   }
 }
 

@@ -69,7 +69,7 @@ async function fill(node: Node, { dataDir }: Settings): Promise<string> {
 /** Serves the data folder as it is, or a copy of the primary's data in it. */
 export async function serve() {
   const edge = readEdgeSettings(process.env)
-  if (edge) await announce(Promise.resolve(startEdge(edge, model)), edge)
+  if (edge) await announce(startEdge(edge, model), edge)
   else await listen(readSettings(process.env, null), [])
 }
 

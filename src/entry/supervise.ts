@@ -5,6 +5,18 @@ export interface Child {
   kill(signal: NodeJS.Signals): void
 }
 
+/** A spawned process as a child, and the way to send it messages: to one that has ended they go nowhere. */
+export function childOf(name: string, spawned: Bun.Subprocess): Child & { send(message: unknown): void } {
+  const how = () => (spawned.signalCode ? `by ${spawned.signalCode}` : `with code ${spawned.exitCode}`)
+  return {
+    ended: spawned.exited.then(() => `${name} ended ${how()}.`),
+    kill: (signal) => spawned.kill(signal),
+    send(message) {
+      if (spawned.exitCode === null && spawned.signalCode === null) spawned.send(message)
+    },
+  }
+}
+
 /** Keeps one child process running. */
 export interface Supervisor<C extends Child> {
   /** The one that runs; null between two. */

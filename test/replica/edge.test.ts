@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { rmSync, writeFileSync } from 'node:fs'
 import { createClient } from '@libsql/client'
+import { runCommand } from '../support/command.ts'
 import { type Replicated, replicated, until, writePairs } from '../support/replicated.ts'
 
 setDefaultTimeout(60_000)
@@ -106,6 +107,22 @@ describe('an edge', () => {
     await edge.ready()
     const second = await edge.call('GET', `/users/${id}`)
     expect([second.status, second.headers.has('replica-age')]).toEqual([200, true])
+    expect(await edge.end('SIGTERM')).toBe(0)
+  })
+
+  test('does not start on a port or in a folder that another has, nor in one that cannot be written', async () => {
+    const edge = await world.edge({ WORKERS: '2' })
+    const { port } = new URL(edge.url)
+    const env = { LIBSQL_URL: world.sqld.url, PRIMARY_ORIGIN: world.origin, PORT: '0', DATA_DIR: edge.dataDir }
+    const serve = async (more: Record<string, string>) => {
+      const { code, err } = await runCommand(['serve'], { env: { ...env, ...more } })
+      return [code, err]
+    }
+    const occupied = `PORT=${port} of HOST=127.0.0.1 is in use: choose another PORT.\n`
+    expect(await serve({ PORT: port, WORKERS: '2' })).toEqual([2, occupied])
+    const held = `DATA_DIR=${edge.dataDir} holds the copy of an edge that is running. Name another folder.\n`
+    expect(await serve({})).toEqual([2, held])
+    expect(await serve({ DATA_DIR: '/dev/null' })).toEqual([2, expect.stringContaining('cannot hold a copy')])
     expect(await edge.end('SIGTERM')).toBe(0)
   })
 
