@@ -1,5 +1,6 @@
 import type { Seq } from '../log/position.ts'
 import { assert, Problem } from '../problem.ts'
+import { ruleFields } from '../schema/access.ts'
 import { limits } from '../schema/limits.ts'
 import { andThen, type Soon } from '../soon.ts'
 import type { Reader, Row } from '../store/reader.ts'
@@ -51,8 +52,9 @@ export function readPage(plan: ListPlan, reader: Reader, cursors: CursorSigner):
 function pageOf(plan: ListPlan, result: readonly Row[], cursors: CursorSigner): Page {
   const facts = result.at(-1)
   assert(facts, 'a page always has its facts')
-  const [seq, head, cost, count] = facts
+  const [seq, head, cost, count, passed] = facts
   refuseScan(plan, Number(cost ?? 0), Number(seq ?? 0))
+  if (Number(passed ?? 0) > limits.scanRowsMax) throw tooManyHidden(plan, Number(seq ?? 0))
   const found = result.slice(0, -1)
   const more = found.length > plan.limit
   const page = more ? found.slice(0, plan.limit) : found
@@ -87,6 +89,15 @@ function refuseScan(plan: ReadPlan, cost: number, seq: number) {
   const because = plan.scans.map((scan) => scan.because).join(' nor ')
   throw new Problem('filter-too-complex', {
     detail: `No index serves ${because}, and it may look at ${cost} records, more than the ${limits.scanRowsMax} that a query may. Filter by equality on an indexed field and sort by the index's next field, or ask for fewer records.`,
+    seq,
+  })
+}
+
+/** The page may not be the whole of what the caller may see, and how much is hidden from it is no answer. */
+function tooManyHidden({ view }: ListPlan, seq: number): Problem {
+  const fields = [...new Set(ruleFields(view.resource.access.read))].join(' or ')
+  return new Problem('filter-too-complex', {
+    detail: `Too few of the ${view.name} in this order may be read with this key: ${limits.scanRowsMax} were looked at, which is as many as a query may. Filter by equality on ${fields}.`,
     seq,
   })
 }

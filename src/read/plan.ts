@@ -29,6 +29,8 @@ export interface ListPlan extends Selection {
   readonly count: boolean
   /** An index finds the rows in order without looking at others; otherwise the scan budget applies. */
   readonly served: boolean
+  /** The rule of access hides records that stand between the others in the order, so finding a page passes over them. */
+  readonly passesHidden: boolean
   /** The resources whose changes change the answer. */
   readonly involved: readonly string[]
   readonly scans: readonly Scan[]
@@ -82,6 +84,7 @@ function planForm(form: QueryForm, caller: Caller, from: 'start' | 'after' | 'be
     limit,
     count,
     served,
+    passesHidden: served && (visible.kind === 'or' || visible.kind === 'and'),
     scans: [...listScans(form, visible, sort, served), ...includeScans(includes, view, limit, true)],
     involved: [...new Set([view.resource.name, ...includedResources(includes)])],
     fields,

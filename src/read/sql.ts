@@ -55,7 +55,8 @@ function compileRecord(plan: RecordPlan): Text<ReadPlan> {
 
 /**
  * The rows of the page and then one row of facts about it: the position, the head of the involved resources, the
- * records that it may scan, and the count. A page always has its facts, also when it is empty.
+ * records that it may scan, the count, and how many records were passed over for a page that is not full. A page always
+ * has its facts, also when it is empty.
  */
 function compileList(plan: ListPlan): Text<ReadPlan> {
   const p = new ReadParameters(plan)
@@ -65,9 +66,9 @@ function compileList(plan: ListPlan): Text<ReadPlan> {
   const keys = plan.order.map((key) => `o.${quoted(key.field)}`)
   const includes = plan.includes.map((include) => includeSql(include, 'o', 1, p))
   const rows = `(select rows from heads where tenant = ${p.tenant} and resource = '${resource.name}')`
-  const matching = [
+  const visible = p.visible(resource.access.read, 't')
+  const wanted = [
     `t.tenant = ${p.tenant}`,
-    p.visible(resource.access.read, 't'),
     ...plan.filters.map((filter, i) =>
       filterSql(
         filter,
@@ -79,19 +80,27 @@ function compileList(plan: ListPlan): Text<ReadPlan> {
   const affordable = cost === null ? [] : [`${cost} <= ${limits.scanRowsMax}`]
   const place = plan.start ? [keysetSql(plan.order, p)] : []
   const limit = p.add((bound) => (bound.kind === 'list' ? bound.limit + 1 : null))
-  const where = [...affordable, ...matching, ...place].join(' and ')
-  const columns = pad([record, ...keys, ...includes], 4)
+  const columns = pad([record, ...keys, ...includes], 5)
+  const inOrder = (column: string, conditions: readonly string[], most: string | number) =>
+    `select ${column} from ${table} t where ${[...affordable, ...conditions, ...place].join(' and ')} order by ${orderSql(plan.order, 't')} limit ${most}`
   // The rows are found first, by index alone, and their wide columns read outside, so that none is copied on the way.
-  const found = `select t.rowid as place from ${table} t where ${where} order by ${orderSql(plan.order, 't')} limit ${limit}`
-  const page = `select ${columns.join(', ')} from (${found}) found cross join ${table} o on o.rowid = found.place`
+  const found = plan.passesHidden
+    ? `select place from (${inOrder(`t.rowid as place, ${visible} as shown`, wanted, limits.scanRowsMax)}) where shown limit ${limit}`
+    : inOrder('t.rowid as place', [...wanted, visible], limit)
+  const isCutOff = `(select count(*) from found) < ${limit} and ${rows} > ${limits.scanRowsMax}`
+  const passed = `(select count(*) from (${inOrder('1', wanted, limits.scanRowsMax + 1)}))`
+  const from = plan.passesHidden ? 'found' : `(${found}) found`
+  const page = `select ${columns.join(', ')} from ${from} cross join ${table} o on o.rowid = found.place`
   const unfiltered = plan.filters.length === 0 && plan.visible.kind === 'always'
   const count = !plan.count
     ? 'null'
     : unfiltered
       ? rows
-      : `(select count(*) from ${table} t where ${[...affordable, ...matching].join(' and ')})`
-  const facts = pad([positionSql, headSql(plan.involved, p), cost ?? 'null', count], columns.length)
-  return p.text(`${page} union all select ${facts.join(', ')}`)
+      : `(select count(*) from ${table} t where ${[...affordable, ...wanted, visible].join(' and ')})`
+  const hidden = plan.passesHidden ? `iif(${isCutOff}, ${passed}, 0)` : 'null'
+  const facts = pad([positionSql, headSql(plan.involved, p), cost ?? 'null', count, hidden], columns.length)
+  const first = plan.passesHidden ? `with found as materialized (${found}) ` : ''
+  return p.text(`${first}${page} union all select ${facts.join(', ')}`)
 }
 
 function pad(columns: readonly string[], length: number): string[] {
