@@ -67,16 +67,19 @@ As "bun start", and starts again whenever a file under src changes.`,
     },
   },
   cluster: {
-    usage: `bun run cluster [--dir FOLDER]
+    usage: `bun run cluster [--dir FOLDER] [--wan]
 Runs a primary and three edges on this machine, on free ports, as processes of the commands above, with the data of
 "bun start". Prints their addresses, the primary's first, and on a terminal what each of them does, once a second.
 Ctrl-C ends them all.
-  --dir   keeps the data in FOLDER, for the next time; else it is removed in the end. FOLDER/dev-key has the API key`,
+  --dir   keeps the data in FOLDER, for the next time; else it is removed in the end. FOLDER/dev-key has the API key
+  --wan   puts 80, 120 and 200 ms of round trip between the edges and the primary, each in a network of its own. Needs
+          Linux, root, /dev/net/tun, nsenter and a C compiler; without them it says so and does without`,
     run: async (args) => {
-      const { values } = options('cluster', args, { dir: { type: 'string' } })
+      const known = { dir: { type: 'string' }, wan: { type: 'boolean', default: false } } as const
+      const { values } = options('cluster', args, known)
       if (values.dir === '') throw new UsageError('cluster', '--dir is a folder.')
       const { runCluster } = await import('./run-cluster.ts')
-      await runCluster(values.dir === undefined ? undefined : String(values.dir))
+      await runCluster(values.dir === undefined ? undefined : String(values.dir), values.wan === true)
     },
   },
   generate: {

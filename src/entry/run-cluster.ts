@@ -3,14 +3,15 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { Cluster, type ClusterNode } from './cluster.ts'
 import { numbersIn, tableOf } from './cluster-table.ts'
-import { flatNetwork } from './network.ts'
+import { flatNetwork, type Network } from './network.ts'
 import { CommandError } from './node.ts'
 import { Screen } from './screen.ts'
+import { type Distance, lackingForWan, openWan } from './wan.ts'
 
 /** What `bun run cluster` does once its arguments are understood. */
 
-/** The edges, and how far each is from the primary where the network is wide: one round trip. */
-const edges = [
+/** The edges; the distances are those of a wide network. */
+const edges: readonly Distance[] = [
   { region: 'eu', roundTripMs: 80 },
   { region: 'us', roundTripMs: 120 },
   { region: 'ap', roundTripMs: 200 },
@@ -19,20 +20,28 @@ const edges = [
 const tableMs = 1_000
 
 /** Runs a cluster until a signal comes or none of its nodes is left. Without a folder it lives in a temporary one. */
-export async function runCluster(named: string | undefined) {
+export async function runCluster(named: string | undefined, isWide: boolean) {
   const screen = new Screen()
-  const signalled = firstSignal(() => cluster.kill())
+  let cluster: Cluster | undefined
+  const signalled = firstSignal(() => cluster?.kill())
   const folder = named === undefined ? mkdtempSync(join(tmpdir(), 'perigee-cluster-')) : madeFolder(named)
-  const network = flatNetwork(edges.map(({ region }) => region))
-  const tell = (line: string) => screen.tell(line)
-  const cluster = new Cluster({ folder, network, tell, progress: screen.isTerminal ? 'inherit' : 'ignore' })
+  let network: Network | undefined
   try {
+    network = await networkOf(isWide, screen)
+    const tell = (line: string) => screen.tell(line)
+    cluster = new Cluster({ folder, network, tell, progress: screen.isTerminal ? 'inherit' : 'ignore' })
     await Promise.race([signalled, live(cluster, screen)])
   } finally {
-    await cluster.stop()
-    await network.close()
+    await cluster?.stop()
+    await network?.close()
     if (named === undefined) rmSync(folder, { recursive: true })
   }
+}
+
+async function networkOf(isWide: boolean, screen: Screen): Promise<Network> {
+  const lacking = isWide ? lackingForWan() : null
+  if (lacking !== null) screen.tell(`There is no ${lacking} here, which --wan needs: nothing is delayed.`)
+  return isWide && lacking === null ? openWan(edges) : flatNetwork(edges.map(({ region }) => region))
 }
 
 function madeFolder(named: string): string {

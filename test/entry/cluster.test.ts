@@ -1,11 +1,13 @@
 import { afterAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { lackingForWan } from '../../src/entry/wan.ts'
 import { type Running, runCommand, startCommand } from '../support/command.ts'
 import { call, temporaryFolder } from '../support/server.ts'
 
 setDefaultTimeout(60_000)
 
+const lacking = lackingForWan()
 const folder = temporaryFolder()
 afterAll(() => folder.remove())
 
@@ -68,8 +70,9 @@ describe('a cluster', () => {
     for (const url of nodes.values()) expect(fetch(url)).rejects.toThrow()
   })
 
-  test('finds its data again in the folder it was given', async () => {
-    const running = startCommand(['cluster', '--dir', dir])
+  test('finds its data again in the folder it was given, and says why there is no wide network', async () => {
+    const running = startCommand(['cluster', '--dir', dir, '--wan'], { env: { PATH: '/nowhere' } })
+    await running.line(/^There is no .+ here, which --wan needs: nothing is delayed\.$/)
     const [, , us = ''] = (await nodesOf(running)).values()
     const key = readFileSync(join(dir, 'dev-key'), 'utf8').trim()
     expect((await call(us, 'GET', '/users?handle=second', { key })).body.data).toHaveLength(1)
@@ -78,6 +81,32 @@ describe('a cluster', () => {
     expect(processesOn(dir)).toEqual([])
     expect(existsSync(dir)).toBe(true)
   })
+
+  test.skipIf(lacking !== null)(
+    `of a wide network is as far apart as it says${lacking === null ? '' : ` (skipped: no ${lacking})`}`,
+    async () => {
+      const running = startCommand(['cluster', '--dir', dir, '--wan'])
+      const [, , , ap = ''] = (await nodesOf(running)).values()
+      const key = readFileSync(join(dir, 'dev-key'), 'utf8').trim()
+      const timed = async (...request: Parameters<typeof call>) => {
+        const start = performance.now()
+        const { status } = await call(...request)
+        return { status, ms: performance.now() - start }
+      }
+      const reads = [
+        await timed(ap, 'GET', '/users?limit=1', { key }),
+        await timed(ap, 'GET', '/posts?limit=1', { key }),
+      ]
+      const write = await timed(ap, 'POST', '/users', { key, body: { handle: 'far', name: 'Far' } })
+      expect([...reads, write].map(({ status }) => status)).toEqual([200, 200, 201])
+      expect(write.ms).toBeGreaterThan(200)
+      expect(Math.min(...reads.map(({ ms }) => ms))).toBeLessThan(100)
+      running.kill('SIGTERM')
+      expect(await running.exited).toBe(0)
+      expect(processesOn(dir)).toEqual([])
+      expect(processesOn('perigee-wan')).toEqual([])
+    },
+  )
 
   test('leaves nothing of a temporary folder, also when it is ended while it starts', async () => {
     const TMPDIR = temporaryFolder()
