@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises'
+import { open, statfs } from 'node:fs/promises'
 import { openHttp } from '@libsql/hrana-client'
 import { Groups, type Settled } from './groups.ts'
 import { commitGroup } from './libsql-group.ts'
@@ -20,6 +20,9 @@ export interface LibsqlOptions extends LibsqlAddress {
 
 /** How long a group may take: then it is given up, its outcome unknown. */
 const groupMsMax = 10_000
+
+/** A disk that refused a write and has less room than this is full. */
+const fullBytes = 4 * 1024 * 1024
 
 /** How long a connection is kept for the next group. sqld forgets one after ten seconds. */
 const keptMsMax = 5_000
@@ -46,7 +49,7 @@ export function openLibsql(options: LibsqlOptions): Primary {
   async function commit(group: readonly Batch[]): Promise<Settled[]> {
     try {
       const settled = await commitOnKept(group)
-      return options.walFolder === null || (await isDurable(options.walFolder)) ? settled : settled.map(inDoubt)
+      return options.walFolder === null ? settled : await onDisk(settled, options.walFolder)
     } catch (error) {
       if (error instanceof NotTaken) return group.map(() => ({ kind: 'failed', reason: 'unreachable' }))
       return group.map(() => (error instanceof Error && !(error instanceof NoAnswer) ? error : { kind: 'unknown' }))
@@ -100,6 +103,12 @@ class Kept {
 
 const isFailed = (settled: Settled) => !(settled instanceof Error) && settled.kind === 'failed'
 
+/** Makes durable what is told, and says why the disk did not take what failed. */
+async function onDisk(settled: Settled[], walFolder: string): Promise<Settled[]> {
+  const told = settled.some(isFailed) && (await isFull(walFolder)) ? settled.map(asFull) : settled
+  return settled.every(isFailed) || (await isDurable(walFolder)) ? told : told.map(inDoubt)
+}
+
 /** Puts the server's log on the disk; false where that failed. Its file may be another one after each of its starts. */
 async function isDurable(walFolder: string): Promise<boolean> {
   try {
@@ -111,7 +120,17 @@ async function isDurable(walFolder: string): Promise<boolean> {
   }
 }
 
-/** What was committed may not outlive a power cut. */
+/** What was committed may not outlive a power cut, nor what a refusal goes by: it may be of the same group. */
 function inDoubt(settled: Settled): Settled {
-  return settled instanceof Error || settled.kind !== 'committed' ? settled : { kind: 'unknown' }
+  return settled instanceof Error || settled.kind === 'failed' ? settled : { kind: 'unknown' }
+}
+
+/** sqld calls it a fault of the disk when there is no room for its own log. */
+async function isFull(folder: string): Promise<boolean> {
+  const { bavail, bsize } = await statfs(folder)
+  return bavail * bsize < fullBytes
+}
+
+function asFull(settled: Settled): Settled {
+  return isFailed(settled) ? { kind: 'failed', reason: 'full' } : settled
 }

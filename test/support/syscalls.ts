@@ -26,7 +26,10 @@ export async function inject(pid: number, what: string): Promise<Injection> {
   return {
     async stop() {
       strace.kill('SIGINT')
+      // strace waits for ever for some processes that its fault has killed.
+      const forced = setTimeout(() => strace.kill('SIGKILL'), 1_000)
       await strace.exited
+      clearTimeout(forced)
     },
   }
 }
