@@ -34,6 +34,7 @@ Serves DATA_DIR as it is: no demo data, no demo key, no PUBLIC_TENANT unless it 
 migrated. With PRIMARY_ORIGIN the node is an edge: it reads a copy of the primary's database and sends writes on.
 ${settingsHelp}
   LIBSQL_URL  LIBSQL_TOKEN  the database at sqld or Turso, in place of a file in DATA_DIR
+  LIBSQL_DIR       of a primary: the folder of the sqld at LIBSQL_URL, where it runs on this host
   PRIMARY_ORIGIN   of an edge: where the primary is, such as https://api.example.com; LIBSQL_URL is its database
   WORKERS (1)  REPLICA_LAG_MAX (60)  of an edge: processes that serve; seconds a copy may lag, else the primary is read`,
     run: async (args) => {
