@@ -7,7 +7,6 @@ import { complaintsAbout } from '../support/accounting.ts'
 import { textsIn } from '../support/folder.ts'
 import { endingWithTests } from '../support/process.ts'
 import { type Replicated, replicated, until, watchCopy, writePairs } from '../support/replicated.ts'
-import { temporaryFolder } from '../support/server.ts'
 
 setDefaultTimeout(60_000)
 
@@ -54,8 +53,7 @@ async function caughtUp(replicator: { readonly reports: readonly Report[] }) {
 
 describe('row 6: kill -9 the replicator', () => {
   test('20 times at random moments of its syncs, under writes: no reader sees half a commit or goes back', async () => {
-    const folder = temporaryFolder()
-    const file = join(folder.path, 'replica.db')
+    const file = join(world.newFolder(), 'replica.db')
     const pairs = writePairs(world.call, 'killed')
     let replicator = spawnReplicator(file)
     await caughtUp(replicator)
@@ -78,12 +76,10 @@ describe('row 6: kill -9 the replicator', () => {
     expect(written).toBeGreaterThan(20)
     expect(textsIn(file, "select count(*) from tags where name like 'killed-%'")).toEqual([String(2 * written)])
     expect(complaintsAbout(file, model)).toEqual([])
-    folder.remove()
   })
 
   test('a second one on the same copy keeps off it', async () => {
-    const folder = temporaryFolder()
-    const file = join(folder.path, 'replica.db')
+    const file = join(world.newFolder(), 'replica.db')
     const first = spawnReplicator(file)
     await caughtUp(first)
     const second = spawnReplicator(file)
@@ -93,12 +89,10 @@ describe('row 6: kill -9 the replicator', () => {
     )
     expect(second.reports).toMatchObject([{ kind: 'failed', fault: 'passing' }])
     await Promise.all([first.kill(), second.kill()])
-    folder.remove()
   })
 
   test('it looks at the primary when it is nudged, and does not wait for its next look', async () => {
-    const folder = temporaryFolder()
-    const replicator = spawnReplicator(join(folder.path, 'replica.db'))
+    const replicator = spawnReplicator(join(world.newFolder(), 'replica.db'))
     await caughtUp(replicator)
     const { reports } = replicator
     const gap = () => (reports.at(-1)?.began ?? 0) - (reports.at(-2)?.began ?? 0)
@@ -117,14 +111,12 @@ describe('row 6: kill -9 the replicator', () => {
     await world.call('POST', '/users', { body: { handle: 'nudged', name: 'Nudged' } })
     await caughtUp(replicator)
     await replicator.kill()
-    folder.remove()
   })
 })
 
 describe('row 7: kill -9 sqld, so that its frames are numbered anew', () => {
   test('the replicator copies everything again, no reader sees a part of it or goes back, and positions go on', async () => {
-    const folder = temporaryFolder()
-    const file = join(folder.path, 'replica.db')
+    const file = join(world.newFolder(), 'replica.db')
     const replicator = spawnReplicator(file)
     await caughtUp(replicator)
     const watch = watchCopy(file)
@@ -146,14 +138,13 @@ describe('row 7: kill -9 sqld, so that its frames are numbered anew', () => {
     expect(watch.wrong).toEqual([])
     await replicator.kill()
     expect(complaintsAbout(file, model)).toEqual([])
-    folder.remove()
   })
 })
 
 describe('row 8: a primary that was restored from a backup', () => {
   test('an edge never answers a token from before with less than it has seen, nor labels the old data as the new', async () => {
     const { call } = world
-    const backup = join(temporaryFolder().path, 'backup.db')
+    const backup = join(world.newFolder(), 'backup.db')
     backUp(world.dataDir, backup)
     const lost = await call('POST', '/tags', { body: { name: 'lost 1' } })
     const token = lost.headers.get('consistency-token') ?? ''

@@ -5,7 +5,6 @@ import { keepReplicator, positionAt } from '../../src/entry/edge.ts'
 import { createFollowing, type Facts } from '../../src/replica/following.ts'
 import { ReplicaSupervisor } from '../../src/replica/supervisor.ts'
 import { childrenOf, type Replicated, replicated, until } from '../support/replicated.ts'
-import { temporaryFolder } from '../support/server.ts'
 
 setDefaultTimeout(60_000)
 
@@ -16,7 +15,7 @@ beforeAll(async () => {
 afterAll(() => world.stop())
 
 /** A supervisor and what it tells, over a folder of its own or one that was left. */
-function supervised(folder = temporaryFolder().path, silentMsMax = 5_000) {
+function supervised(folder = world.newFolder(), silentMsMax = 5_000) {
   const told: Facts[] = []
   const complaints: string[] = []
   const clock = { now: Date.now, elapsed: () => performance.now() }

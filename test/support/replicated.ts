@@ -1,5 +1,5 @@
 import { Database } from 'bun:sqlite'
-import { readdirSync } from 'node:fs'
+import { mkdtempSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { createKey } from '../../src/entry/keys.ts'
 import { libsqlStore } from '../../src/entry/libsql-store.ts'
@@ -18,6 +18,8 @@ export interface Replicated {
   /** Where the primary is, and stays. */
   readonly origin: string
   call(method: string, path: string, options?: CallOptions): Promise<Answer>
+  /** An empty folder, which goes with everything else. */
+  newFolder(): string
   startPrimary(): Promise<void>
   stopPrimary(): Promise<void>
   edge(env?: Readonly<Record<string, string>>, dataDir?: string): Promise<TestEdgeNode>
@@ -70,6 +72,7 @@ export async function replicated(): Promise<Replicated> {
     key,
     origin,
     call: asking(origin),
+    newFolder: () => mkdtempSync(join(folder.path, 'part-')),
     async startPrimary() {
       primary = await spawnServer({ dataDir: folder.path, env })
     },
@@ -77,7 +80,7 @@ export async function replicated(): Promise<Replicated> {
       await primary?.end('SIGTERM')
       primary = undefined
     },
-    async edge(more = {}, dataDir = temporaryFolder().path) {
+    async edge(more = {}, dataDir = self.newFolder()) {
       const server = await spawnServer({
         dataDir,
         env: {
