@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { keyForm } from '../http/auth.ts'
 import type { Primary } from '../store/primary.ts'
@@ -73,6 +73,7 @@ export async function keptKey(dataDir: string, reader: Reader): Promise<string |
 export async function makeDevKey(dataDir: string, tenant: string, primary: Primary): Promise<string> {
   const file = join(dataDir, 'dev-key')
   const { key } = await createKey(primary, { tenant, scopes: ['read', 'write'], subject: null })
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 })
   writeFileSync(file, `${key}\n`, { mode: 0o600 })
   chmodSync(file, 0o600)
   return key
