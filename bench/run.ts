@@ -10,7 +10,7 @@ import { measureColdStart, measureReadLatency, readsPerSecond, writesPerSecond }
 import { type Cores, chooseCores } from './machine.ts'
 import { measureRates, quietShareMax } from './rates.ts'
 import { type BenchServer, type Files, killServers, makeKey, type ServerName, startServer } from './server.ts'
-import { bound, type Cells, printTable, rateLines } from './table.ts'
+import { bound, type Cells, head, printTable, rateLines } from './table.ts'
 
 const caseNames = [
   'start',
@@ -78,7 +78,7 @@ async function main(args: string[]) {
     try {
       await runCases(bench, values.only, lines)
     } finally {
-      printTable(lines)
+      printTable(head, [2, 5], lines)
     }
   } finally {
     clean()

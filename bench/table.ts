@@ -62,10 +62,11 @@ export function decimal(value: number | undefined, digits: number): string {
   return value === undefined || Number.isNaN(value) ? '-' : value.toFixed(digits)
 }
 
-export function printTable(lines: readonly Cells[]) {
+/** Prints lines below a head; the columns `numbers`, from the one to the other, are set to the right. */
+export function printTable(head: Cells, numbers: readonly [first: number, last: number], lines: readonly Cells[]) {
   const all = [head, ...lines]
   const widths = head.map((_, column) => Math.max(...all.map((line) => line[column]?.length ?? 0)))
-  const isNumber = (column: number) => column >= 2 && column <= 5
+  const isNumber = (column: number) => column >= numbers[0] && column <= numbers[1]
   for (const [i, line] of all.entries()) {
     const cells = widths.map((width, column) => {
       const cell = line[column] ?? ''

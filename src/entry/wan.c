@@ -96,6 +96,9 @@ static void set_up(int control, const char *name, in_addr_t address) {
     if (ioctl(control, SIOCSIFNETMASK, &request)) fail("netmask");
     request.ifr_mtu = PACKET_MAX;
     if (ioctl(control, SIOCSIFMTU, &request)) fail("mtu");
+    /* A burst that waits for this process is not lost: the usual 500 packets are less than a window of TCP. */
+    request.ifr_qlen = QUEUE_MAX;
+    if (ioctl(control, SIOCSIFTXQLEN, &request)) fail("txqueuelen");
   }
   if (ioctl(control, SIOCGIFFLAGS, &request)) fail("flags");
   request.ifr_flags |= IFF_UP;

@@ -1,0 +1,136 @@
+/** `bun run bench:edge`: edges that are 80 ms from their primary, as their callers meet them. bench/README.md explains it. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { Cluster } from '../src/entry/cluster.ts'
+import { type EdgePlace, flatNetwork, type Network, type PrimaryPlace } from '../src/entry/network.ts'
+import { lackingForWan, openWan } from '../src/entry/wan.ts'
+import { relay } from '../test/support/relay.ts'
+import { measureLag } from './edge-lag.ts'
+import { measureLatency } from './edge-latency.ts'
+import { head } from './edge-table.ts'
+import { measureThroughput } from './edge-throughput.ts'
+import { type Cells, printTable } from './table.ts'
+
+const usage = `bun run bench:edge [--quick]
+Measures reads and writes at edges that are 80 ms from their primary, the lag of their copies, and the throughput of the
+primary, and prints one table. Takes about 3 minutes, with --quick less than 1. With root on Linux, /dev/net/tun, nsenter
+and a C compiler there is a network with that distance; elsewhere relays that delay what they carry.`
+
+/** How much is measured. */
+export interface Effort {
+  readonly reads: number
+  readonly writes: number
+  readonly lagSeconds: number
+  readonly loadRounds: number
+  readonly loadSeconds: number
+}
+const full: Effort = { reads: 3_000, writes: 100, lagSeconds: 15, loadRounds: 3, loadSeconds: 3 }
+const quick: Effort = { reads: 500, writes: 20, lagSeconds: 4, loadRounds: 1, loadSeconds: 2 }
+
+/** What every measurement needs: a cluster that runs, its key, and a name that no other run has. */
+export interface Bench {
+  readonly primary: PrimaryPlace
+  readonly key: string
+  readonly effort: Effort
+  readonly run: string
+}
+
+/** With two edges, equally far from the primary. */
+export interface FarBench extends Bench {
+  readonly edge: EdgePlace
+  readonly other: EdgePlace
+}
+
+const roundTripMs = 80
+const regions = ['eu', 'us']
+const report = (line: string) => console.error(line)
+
+async function main(args: string[]) {
+  const { help, effort } = readOptions(args)
+  if (help) return console.log(usage)
+  const folder = mkdtempSync(join(tmpdir(), 'perigee-bench-edge-'))
+  const signal = new Promise<never>((_, reject) => {
+    for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => reject(new Error(`ended by ${name}`)))
+  })
+  const lines: Cells[] = []
+  try {
+    const network = await farNetwork()
+    await withCluster({ folder, network, signal }, async (cluster) => {
+      const bench = { ...cluster, ...pairOf(network), effort }
+      const latency = await measureLatency(bench, report)
+      lines.push(...latency.lines, ...(await measureLag(bench, latency.tripMs, report)))
+    })
+    await withCluster({ folder, network: flatNetwork([]), signal }, async (cluster) => {
+      const bench = { ...cluster, effort }
+      lines.push(...(await measureThroughput(bench, join(folder, 'primary'), report)))
+    })
+  } finally {
+    rmSync(folder, { recursive: true })
+    printTable(head, [1, 3], lines)
+  }
+}
+
+function readOptions(args: string[]): { readonly help: boolean; readonly effort: Effort } {
+  try {
+    const options = { quick: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } as const
+    const { values } = parseArgs({ args, options })
+    return { help: values.help === true, effort: values.quick ? quick : full }
+  } catch (error) {
+    report(`${(error as Error).message}\n\n${usage}`)
+    process.exit(2)
+  }
+}
+
+/** Two edges, each 80 ms from the primary. */
+async function farNetwork(): Promise<Network> {
+  const lacking = lackingForWan()
+  if (lacking === null) return openWan(regions.map((region) => ({ region, roundTripMs })))
+  report(`There is no ${lacking} here: relays delay what they carry, and their own work is in the figures.`)
+  const network = flatNetwork(regions)
+  const relays = [await relay(network.primary.url), await relay(`http://${network.primary.databaseAddress}`)]
+  for (const each of relays) each.delayMs = roundTripMs / 2
+  const [primaryOrigin = '', databaseUrl = ''] = relays.map(({ origin }) => origin)
+  return {
+    ...network,
+    edges: network.edges.map((edge) => ({ ...edge, primaryOrigin, databaseUrl })),
+    async close() {
+      for (const each of relays) each.stop()
+    },
+  }
+}
+
+function pairOf({ edges: [edge, other] }: Network) {
+  if (!edge || !other) throw new Error('two edges are measured')
+  return { edge, other }
+}
+
+interface ClusterOptions {
+  readonly folder: string
+  readonly network: Network
+  /** Rejects where the run is to end. */
+  readonly signal: Promise<never>
+}
+
+async function withCluster(
+  { folder, network, signal }: ClusterOptions,
+  work: (bench: Omit<Bench, 'effort'>) => Promise<void>,
+) {
+  const cluster = new Cluster({ folder, network, tell: report, progress: 'ignore' })
+  const start = async () => {
+    report(`starting a primary and ${network.edges.length} edges`)
+    await cluster.start()
+    const key = readFileSync(cluster.keyFile, 'utf8').trim()
+    await work({ primary: network.primary, key, run: `b${process.pid}` })
+  }
+  try {
+    await Promise.race([start(), signal])
+  } finally {
+    await cluster.stop()
+    await network.close()
+  }
+}
+
+await main(process.argv.slice(2))
+process.exit(0)
