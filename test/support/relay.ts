@@ -6,11 +6,13 @@ export interface Relay {
   readonly connections: number
   /** How long each byte takes, each way. */
   delayMs: number
-  /** Whether bytes arrive. What is sent while they do not is lost. */
+  /** Whether bytes arrive. What is sent while they do not is lost, and so is what follows it on its connection. */
   towards: { primary: boolean; edge: boolean }
   /** Called with what the edge sends, before it goes on; and with what the primary answers. */
   onRequest: (bytes: Buffer) => void
   onAnswer: (bytes: Buffer) => void
+  /** Resets the connections that are there. */
+  cut(): void
   /** Refuses new connections, and takes them again. Those that are there stay. */
   refuse(): void
   accept(): Promise<void>
@@ -22,23 +24,20 @@ export interface Relay {
 export async function relay(target: string): Promise<Relay> {
   let { hostname, port } = new URL(target)
   const sockets = new Set<Socket>()
-  const timers = new Set<Timer>()
   let connections = 0
 
-  const later = (work: () => void) => {
-    if (wire.delayMs === 0) return work()
-    const timer = setTimeout(() => {
-      timers.delete(timer)
-      work()
-    }, wire.delayMs)
-    timers.add(timer)
-  }
   const carry = (from: Socket, to: Socket, end: 'primary' | 'edge', tell: (bytes: Buffer) => void) => {
+    const later = inTurn(() => wire.delayMs)
+    let isTorn = false
+    const arrives = () => {
+      isTorn ||= !wire.towards[end]
+      return !isTorn
+    }
     sockets.add(from)
     from.on('data', (bytes: Buffer) => {
-      if (!wire.towards[end]) return
+      if (!arrives()) return
       tell(bytes)
-      later(() => wire.towards[end] && to.write(bytes))
+      later(() => arrives() && to.write(bytes))
     })
     from.on('error', () => undefined) // A reset is a close, which follows.
     from.on('close', () => {
@@ -72,15 +71,33 @@ export async function relay(target: string): Promise<Relay> {
     retarget: (target) => {
       ;({ hostname, port } = new URL(target))
     },
+    cut() {
+      for (const socket of sockets) socket.resetAndDestroy()
+    },
     refuse: () => void server.close(),
     async accept() {
       server = await listen(address.port)
     },
     stop() {
       server.close()
-      for (const timer of timers) clearTimeout(timer)
       for (const socket of sockets) socket.destroy()
     },
   }
   return wire
+}
+
+/** Does work after a delay, in the order in which it was given also where the delay changes. */
+function inTurn(delayMs: () => number): (work: () => void) => void {
+  let waiting = 0
+  let last = Promise.resolve()
+  return (work) => {
+    if (waiting === 0 && delayMs() === 0) return work()
+    const due = performance.now() + delayMs()
+    waiting++
+    last = last.then(async () => {
+      await Bun.sleep(Math.max(0, due - performance.now()))
+      waiting--
+      work()
+    })
+  }
 }
