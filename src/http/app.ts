@@ -16,7 +16,10 @@ import type { AppOptions, Local, Service, Through } from './service.ts'
 import { batchHandler, writeHandler } from './writes.ts'
 
 export interface App {
-  /** Answers one request; never throws, and never answers 500 for what a caller sent. */
+  /**
+   * Answers one request; never throws, and never answers 500 for what a caller sent. The answer to HEAD is that to GET,
+   * body and all: the server sends its length and leaves it away (RFC 9110 section 9.3.2).
+   */
   fetch(request: Request): Soon<Response>
 }
 
@@ -43,8 +46,10 @@ export function createApp(options: AppOptions): App {
     })
   })
   hono.onError((error, c) => failure(service, error, c.req))
-  const local: Local = (request) =>
-    (request.method === 'GET' ? keptResponse(service, request) : null) ?? hono.fetch(request)
+  const local: Local = (request) => {
+    const asked = request.method === 'HEAD' ? new Request(request.url, { headers: request.headers }) : request
+    return (asked.method === 'GET' ? keptResponse(service, asked) : null) ?? hono.fetch(asked)
+  }
   return { fetch: (request) => serve(service, local, request) }
 }
 
@@ -212,8 +217,7 @@ function problemAnswer(
 ): Response {
   const headers: Record<string, string> = { 'API-Version': service.newest.version.date, ...position }
   if (hasLongBody(request)) headers.Connection = 'close'
-  const response = problemResponse(error instanceof Problem ? error : faultOf(service, error), path, headers)
-  return request.method === 'HEAD' ? new Response(null, response) : response
+  return problemResponse(error instanceof Problem ? error : faultOf(service, error), path, headers)
 }
 
 function faultOf(service: Service, error: unknown): Problem {

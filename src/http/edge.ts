@@ -172,7 +172,7 @@ class Routing {
     }
     const response = present(write.answer, request.headers.get('if-none-match'), null)
     service.metrics.record(request.method, write.answer.route, response.status, service.elapsed() - start)
-    return request.method === 'HEAD' ? new Response(null, response) : response
+    return response
   }
 
   /** Which record a request reads for whom; null where it reads none, or where it is refused, which the way around tells. */
