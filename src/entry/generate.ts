@@ -54,8 +54,10 @@ async function migrationStatements(folder: string, before: readonly string[], ta
   for (const sql of dropped) database.run(sql)
   const safe = tables.map((sql) => applyStatement(database, sql))
   checkFields(database, model)
-  const foreign = isDeep ? made.filter((trigger) => !isOurs(trigger)).map((trigger) => `${trigger.sql};`) : []
-  const triggers = [...triggerDifference(database, model), ...foreign]
+  const foreign = isDeep
+    ? made.filter((each) => !isOurs(each, model) && columnsOf(database, each.table).length > 0)
+    : []
+  const triggers = [...triggerDifference(database, model), ...foreign.map((trigger) => `${trigger.sql};`)]
   const backfills = [...model.resources.values()]
     .flatMap((resource) => [...resource.derived.values()])
     .filter((derived) => !made.some((trigger) => isKeptBy(derived, trigger)))
@@ -126,7 +128,7 @@ export async function triggerChanges(folder: string, model: Model): Promise<stri
 }
 
 function triggerDifference(database: Database, model: Model): string[] {
-  const made = triggersOf(database).filter(isOurs)
+  const made = triggersOf(database).filter((trigger) => isOurs(trigger, model))
   const wanted = modelTriggers(model)
   const isSame = (a: Trigger) => (b: Trigger) => a.name === b.name && a.sql === b.sql
   const seeded = columnsOf(database, 'context').length > 0 && database.query('select 1 from context').get() !== null
@@ -137,13 +139,19 @@ function triggerDifference(database: Database, model: Model): string[] {
   ]
 }
 
-function triggersOf(database: Database): Trigger[] {
-  return database.query("select name, sql from sqlite_master where type = 'trigger' order by rowid").all() as Trigger[]
+interface MadeTrigger extends Trigger {
+  readonly table: string
 }
 
-/** Whether the trigger is of those that Perigee makes; a model's authors may add others by migrations of their own. */
-function isOurs(trigger: Trigger): boolean {
-  return /_(after_(insert|update|delete)|keeps_key)$/.test(trigger.name) || trigger.name === guardTrigger.name
+function triggersOf(database: Database): MadeTrigger[] {
+  const sql = "select name, sql, tbl_name as 'table' from sqlite_master where type = 'trigger' order by rowid"
+  return database.query(sql).all() as MadeTrigger[]
+}
+
+/** Whether Perigee makes the trigger; a model's authors may add others by migrations of their own. */
+function isOurs({ name, table }: MadeTrigger, model: Model): boolean {
+  if (name === guardTrigger.name) return true
+  return model.resources.has(table) && /^_(after_(insert|update|delete)|keeps_key)$/.test(name.slice(table.length))
 }
 
 function dropTrigger(name: string): string {

@@ -267,10 +267,12 @@ describe('generate', () => {
     expect([code, project.files('drizzle')]).toEqual([1, before])
   })
 
-  test('keeps a trigger that the authors of the model made, through a table made anew', async () => {
-    const own =
-      'CREATE TRIGGER shout AFTER INSERT ON tags BEGIN update posts set title = upper(title) where tenant = new.tenant; END'
-    addMigration(project, 'own', `${own};\n`)
+  test('keeps triggers that the authors of the model made, through a table made anew', async () => {
+    const own = [
+      'CREATE TRIGGER shout AFTER INSERT ON tags BEGIN update posts set title = upper(title) where tenant = new.tenant; END',
+      'CREATE TRIGGER notes_after_insert AFTER INSERT ON notes BEGIN delete from notes where text is null; END',
+    ]
+    addMigration(project, 'own', ['CREATE TABLE notes (text)', ...own].join(';\n--> statement-breakpoint\n'))
     project.edit(
       posts,
       "oneOf('posts_status'",
@@ -279,7 +281,10 @@ describe('generate', () => {
     expect((await generate(project)).code).toBe(0)
     using database = await databaseWithData()
     await migrateDatabase(database, join(project.root, 'drizzle'))
-    expect(database.query("select sql from sqlite_master where name = 'shout'").values()).toEqual([[own]])
+    const kept = database.query(
+      "select sql from sqlite_master where name in ('shout', 'notes_after_insert') order by name desc",
+    )
+    expect(kept.values()).toEqual(own.map((sql) => [sql]))
   })
 })
 

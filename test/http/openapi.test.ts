@@ -179,6 +179,23 @@ describe('the document of another model', () => {
     expect(contract.document.info.description).toContain('There are 2020-01-01, 2021-01-01.')
   })
 
+  test('has a conflict of unique values where a resource has some besides the id', () => {
+    const unique = [...model.resources.values()].filter(({ indexes }) =>
+      indexes.some((each) => each.unique && each.columns.join() !== 'id'),
+    )
+    for (const { name } of model.resources.values()) {
+      const conflicts =
+        contract.said('POST', `/${name}`).responses['409'] === undefined
+          ? []
+          : contract.problemTypes('POST', `/${name}`, 409)
+      expect([name, conflicts]).toEqual([
+        name,
+        unique.some((each) => each.name === name) ? ['/problems/already-exists'] : [],
+      ])
+    }
+    expect([unique.length > 0, unique.length < model.resources.size]).toEqual([true, true])
+  })
+
   test('has no conflict on deletion where nothing can refer to the record', () => {
     expect(contract.said('DELETE', '/gadgets/x').responses['409']).toBeUndefined()
     expect(contract.problemTypes('DELETE', '/markers/x', 409)).toEqual(['/problems/still-referenced'])

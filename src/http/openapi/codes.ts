@@ -41,7 +41,6 @@ const ofAnyBody = [
   'invalid-json',
   'unknown-field',
   'invalid-value',
-  'already-exists',
 ] as const satisfies readonly ProblemCode[]
 
 const ofOne = ['invalid-header', 'invalid-id', 'precondition-failed'] as const satisfies readonly ProblemCode[]
@@ -71,13 +70,27 @@ export const problemsByKind = {
   replace: [...ofAnyWrite, ...ofAnyBody, ...ofOne],
   patch: [...ofAnyWrite, ...ofAnyBody, ...ofOne, 'not-found'],
   delete: [...ofAnyWrite, ...ofOne, 'not-found'],
-  batch: [...ofAnyWrite, ...ofAnyBody, 'invalid-command', 'not-found', 'still-referenced', 'precondition-failed'],
+  batch: [
+    ...ofAnyWrite,
+    ...ofAnyBody,
+    'invalid-command',
+    'not-found',
+    'already-exists',
+    'still-referenced',
+    'precondition-failed',
+  ],
 } as const satisfies Record<string, readonly ProblemCode[]>
 
 export type OperationKind = keyof typeof problemsByKind
 
-/** The problems of an operation on one resource: a record to which none can refer is never still referenced. */
+/**
+ * The problems of an operation on one resource: only a record with a unique value besides its id can exist already, and
+ * one to which none can refer is never still referenced.
+ */
 export function problemsOf(kind: OperationKind, { resource }: ResourceView): readonly ProblemCode[] {
+  const isUnique = resource.indexes.some(({ unique, columns }) => unique && columns.join() !== 'id')
   const isHeld = resource.referencedBy.some(({ onDelete }) => ['restrict', 'no action'].includes(onDelete))
-  return kind === 'delete' && isHeld ? [...problemsByKind.delete, 'still-referenced'] : problemsByKind[kind]
+  if (kind === 'delete' && isHeld) return [...problemsByKind.delete, 'still-referenced']
+  const writesValues = kind === 'create' || kind === 'replace' || kind === 'patch'
+  return writesValues && isUnique ? [...problemsByKind[kind], 'already-exists'] : problemsByKind[kind]
 }
