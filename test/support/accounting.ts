@@ -60,6 +60,31 @@ export function complaintsAbout(file: string, model: Model): string[] {
   return complaints
 }
 
+/** The tables in which two databases differ, as sentences. Empty where they hold the same. */
+export function differencesBetween(file: string, other: string): string[] {
+  using database = new Database(file, { readonly: true })
+  using second = new Database(other, { readonly: true })
+  const names = database.query<{ name: string }, []>(
+    "select name from sqlite_schema where type = 'table' and name not like 'sqlite_%'",
+  )
+  return names.all().flatMap(({ name }) => {
+    const rowsIn = (each: Database) =>
+      new Set(
+        each
+          .query(`select * from "${name}"`)
+          .values()
+          .map((row) => JSON.stringify(row)),
+      )
+    const [rows, others] = [rowsIn(database), rowsIn(second)]
+    const missing = [...rows.difference(others)]
+    const more = [...others.difference(rows)]
+    const [example] = [...missing, ...more]
+    return example === undefined
+      ? []
+      : [`${name}: ${missing.length} missing and ${more.length} more in ${other}, such as ${example}`]
+  })
+}
+
 type Row = Record<string, string | number | null>
 
 /** A record's version rises by one with each change, over its deletions too. */

@@ -1,0 +1,143 @@
+import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { nothingWrong } from '../support/accounting.ts'
+import { Caller } from '../support/caller.ts'
+import { lackingForClock, startCluster, type TestCluster } from '../support/cluster.ts'
+import { edgeFaults, primaryFaults } from '../support/faults.ts'
+import { sessionViolations } from '../support/history.ts'
+import { until } from '../support/replicated.ts'
+import { call } from '../support/server.ts'
+import { head, openWire } from '../support/socket.ts'
+import { holdTrial } from '../support/trial.ts'
+
+setDefaultTimeout(120_000)
+
+let cluster: TestCluster
+beforeAll(async () => {
+  cluster = await startCluster(['eu', 'us'])
+})
+afterAll(() => cluster.stop())
+
+if (lackingForClock)
+  console.error(`SKIPPED, turning the clock of an edge (row 20), because there is no ${lackingForClock}`)
+
+const counted = (counts: ReadonlyMap<unknown, number>) =>
+  [...counts].map(([what, times]) => `${what}${times > 1 ? ` x ${times}` : ''}`).join(', ')
+
+describe('a cluster that is broken and mended again and again', () => {
+  test('loses nothing, does nothing twice, and shows each caller one history', async () => {
+    const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1e6))
+    const verdict = await holdTrial(cluster, { seed, ms: 25_000, faultMsMax: 1_000, hasTokens: true })
+    const { faults, answers, writes, reads, accounting, disorder, sessions, labels, complaints } = verdict
+    console.error(`SEED=${seed}: ${counted(faults)}
+${writes.acknowledged} writes acknowledged, ${writes.refused} refused, ${writes.unanswered} unanswered; ${reads.session} reads in sessions, ${reads.strong} strong
+answers: ${counted(answers)}`)
+    expect({ disorder, sessions, labels, complaints }).toEqual({
+      disorder: [],
+      sessions: [],
+      labels: [],
+      complaints: [],
+    })
+    expect(accounting).toEqual(nothingWrong)
+    // No answer but success, absence, and the two that say what became of a write or when to come again.
+    const statuses = [...answers.keys()].filter((status) => typeof status === 'number')
+    expect(statuses.filter((status) => ![200, 201, 404, 503, 504].includes(status))).toEqual([])
+    // All that can break has been broken, and callers got through all the same.
+    expect([...faults.keys()].sort()).toEqual(Object.keys({ ...primaryFaults, ...edgeFaults }).sort())
+    expect([writes.acknowledged > 100, reads.session > 100, reads.strong > 50]).toEqual([true, true, true])
+  })
+})
+
+describe('a session at an edge whose copy stands still', () => {
+  const [rounds, tags] = [20, Array.from({ length: 4 }, () => Bun.randomUUIDv7())]
+
+  /** A caller who writes at one edge and then reads at the other, which gets nothing new. */
+  async function hop(name: string, hasTokens: boolean): Promise<Caller> {
+    const [fresh, stale] = cluster.edges
+    if (!fresh || !stale) throw new Error('there are two edges')
+    const caller = new Caller(name, {
+      ...{ key: cluster.key, urls: [], random: Math.random, hasTokens },
+      ...{ patienceMs: () => 5_000, count: () => undefined },
+    })
+    stale.links.database.towards = { primary: false, edge: false }
+    try {
+      for (let n = 0; n < rounds; n++) {
+        const tag = tags[n % tags.length] ?? ''
+        await caller.put(tag, `${name}-${n}`, { hasKey: true, url: fresh.url })
+        await caller.read(tag, 'session', stale.url)
+      }
+    } finally {
+      stale.links.database.towards = { primary: true, edge: true }
+      stale.links.database.cut()
+      await cluster.converged()
+    }
+    expect(caller.calls.length).toBe(2 * rounds)
+    return caller
+  }
+
+  test('misses its own writes without tokens, which the judge sees', async () => {
+    const { calls } = await hop('forgetful', false)
+    const missed = sessionViolations(calls).filter(({ rule }) => rule === 'read-your-writes')
+    expect(missed.length).toBe(rounds)
+  })
+
+  test('sees every one of them with tokens', async () => {
+    expect(sessionViolations((await hop('mindful', true)).calls)).toEqual([])
+  })
+})
+
+describe('row 43: the edges are ended and started again, one after the other, under load', () => {
+  const restarts = 8
+
+  /**
+   * Sends a request over a new connection to an edge that is drawn; where that refuses the connection, or closes it
+   * without a byte, to the other. A system resets connections that wait to be taken when their listener is closed, so
+   * the second happens; what is sent may therefore be repeated: reads, and writes with a key.
+   */
+  async function send(message: string, add: (outcome: string) => void): Promise<void> {
+    const first = Math.random() < 0.5 ? 0 : 1
+    for (const edge of [cluster.edges[first], cluster.edges[1 - first]]) {
+      const wire = await openWire(edge?.url ?? '').catch(() => null)
+      wire?.send(message)
+      const answer = (await wire?.answer()) ?? null
+      wire?.destroy()
+      if (answer?.headers.has('idempotency-replayed')) add('done before, though its sender was not told')
+      if (answer) return add(String(answer.status))
+      add(wire === null ? 'refused connections' : wire.rest === '' ? 'reset connections' : 'half an answer')
+    }
+    add('failed')
+  }
+
+  test('no request fails whose sender goes on to the other edge, and no write loses its answer', async () => {
+    const auth = `Authorization: Bearer ${cluster.key}`
+    const { body } = await call(cluster.primary.url, 'POST', '/tags', { key: cluster.key, body: { name: 'rolling' } })
+    await cluster.converged()
+    const write = (name: string) => {
+      const text = JSON.stringify({ name })
+      const type = 'Content-Type: application/json'
+      return head('POST /tags', auth, type, `Idempotency-Key: ${name}`, `Content-Length: ${text.length}`) + text
+    }
+    const outcomes = new Map<string, number>()
+    const add = (outcome: string) => void outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1)
+    let isOver = false
+    const client = async (place: number) => {
+      for (let n = 0; !isOver; n++)
+        await send(n % 4 === 0 ? write(`rolling-${place}-${n}`) : head(`GET /tags/${body.id}`, auth), add)
+    }
+    const clients = Promise.all(Array.from({ length: 8 }, (_, place) => client(place)))
+    for (let restart = 0; restart < restarts; restart++) {
+      const edge = cluster.edges[restart % 2]
+      expect(await edge?.end('SIGTERM')).toBe(0)
+      await edge?.start()
+      await until(
+        async () => (await fetch(`${edge?.url}/readyz`)).ok,
+        () => 'it does not become ready again',
+      )
+    }
+    isOver = true
+    await clients
+    console.error(`${restarts} restarts: ${counted(outcomes)}`)
+    const tried = ['refused connections', 'reset connections']
+    expect([...outcomes.keys()].filter((outcome) => !tried.includes(outcome)).sort()).toEqual(['200', '201'])
+    expect([outcomes.get('200')! > 500, outcomes.get('201')! > 100]).toEqual([true, true])
+  })
+})
