@@ -94,15 +94,14 @@ function isVisible({ caller, view }: RecordPlace, body: string): boolean | null 
   const visible = resolve(view.resource.access.read, caller)
   if (visible.kind === 'always') return true
   if (visible.kind === 'never') return null // Refused as such, whatever the record.
-  const names = new Map([...view.fields].map(([name, field]) => [field.name, name]))
-  if (!predicateFields(visible).every((field) => names.has(field))) return null
+  const shownByColumn = new Map([...view.fields.values()].map((field) => [field.column?.field.name, field]))
+  if (!predicateFields(visible).every((column) => shownByColumn.has(column))) return null
   const record = JSON.parse(body)
   return predicateHolds(
     visible,
-    (name) => {
-      const shown = names.get(name) ?? ''
-      const field = view.fields.get(shown)
-      return field ? toStored(field, record[shown]) : null
+    (column) => {
+      const field = shownByColumn.get(column)
+      return field?.column?.toColumn(toStored(field, record[field.name])) ?? null
     },
     caller.kind === 'user' ? caller.subject : null,
   )

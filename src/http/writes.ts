@@ -1,16 +1,9 @@
 import type { Context } from 'hono'
 import { assert, Problem } from '../problem.ts'
 import type { View } from '../version/view.ts'
-import {
-  BodyFaults,
-  type Command,
-  type CommandKind,
-  parseBatch,
-  parseId,
-  parseInput,
-  type WriteRequest,
-} from '../write/command.ts'
+import { type Command, type CommandKind, parseBatch, parseId, type WriteRequest } from '../write/command.ts'
 import { commit, type Receipt } from '../write/commit.ts'
+import { BodyFaults, parseInput } from '../write/input.ts'
 import { parseJson } from '../write/json.ts'
 import { planWrite } from '../write/plan.ts'
 import { requireScope } from './auth.ts'

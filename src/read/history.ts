@@ -1,15 +1,19 @@
 import type { Seq } from '../log/position.ts'
+import { assert } from '../problem.ts'
 import { type Caller, predicateSql, resolve } from '../schema/access.ts'
+import { leavesOf } from '../schema/expression.ts'
 import type { Reader } from '../store/reader.ts'
 import type { Value } from '../value.ts'
+import { formOf, type LeafSql, literalSql, recordSql } from '../version/expression-sql.ts'
 import type { ResourceView } from '../version/view.ts'
 import { type CursorSigner, openCursor, sealCursor } from './cursor.ts'
 import { joined, type Page } from './page.ts'
 import { positionSql } from './sql.ts'
 
 /**
- * The changes of one record, the newest first, from the log; none where there is no record that the caller may see. A caller sees a change where it could have read the
- * record as it was then; a deletion, which leaves no record to judge by, is seen by callers who may read every record.
+ * The changes of one record, the newest first, from the log, each as the caller's version shows the record; none where
+ * there is no record that the caller may see. A caller sees a change where it could have read the record as it was then;
+ * a deletion, which leaves no record to judge by, is seen by callers who may read every record.
  */
 export async function readHistory(
   view: ResourceView,
@@ -28,7 +32,7 @@ export async function readHistory(
     (field) => `json_extract(h.image, '$.${field}')`,
     subject,
   )
-  const entry = `json_object('seq', seq, 'time', time, 'operation', operation, 'version', version, 'changed', json(changed), 'actor', actor, 'request', request, 'record', json(image))`
+  const entry = `json_object('seq', seq, 'time', time, 'operation', operation, 'version', version, 'changed', ${changedSql(view)}, 'actor', actor, 'request', request, 'record', ${imageSql(view)})`
   const rows = await reader.rows(
     `select * from (select ${entry}, seq from changes h where tenant = ?1 and resource = ?2 and id = ?3 and (?4 is null or seq < ?4) and ${visible} order by seq desc limit ?5) union all select null, ${positionSql}`,
     args,
@@ -46,4 +50,29 @@ export async function readHistory(
     seq,
     head: seq,
   }
+}
+
+/** The record after a change, as the view shows it. What the log wrote before a column was there has its default. */
+function imageSql(view: ResourceView): string {
+  const leaf: LeafSql = (each) => {
+    assert(each.op === 'column', 'a record is read from columns')
+    const fallback = view.resource.fields.get(each.name)?.fallback ?? null
+    const path = `'$.${each.name}'`
+    const found = each.kind === 'json' ? `nullif(h.image -> ${path}, 'null')` : `json_extract(h.image, ${path})`
+    return {
+      sql: fallback === null ? found : `coalesce(${found}, ${literalSql(fallback).sql})`,
+      form: formOf(each.kind),
+    }
+  }
+  return `iif(h.image is null, null, ${recordSql(view.fields.values(), leaf)})`
+}
+
+/** The names of the fields that a change changed, from the names of the columns. */
+function changedSql(view: ResourceView): string {
+  const pairs = [...view.fields.values()].flatMap(({ name, read }) =>
+    leavesOf(read).flatMap((leaf) => (leaf.op === 'column' ? [[leaf.name, name] as const] : [])),
+  )
+  if (pairs.every(([column, name]) => column === name)) return 'json(h.changed)'
+  const names = pairs.map(([column, name]) => `('${column}', '${name}')`).join(', ')
+  return `iif(h.changed is null, null, (select json_group_array(distinct m.column2) from json_each(h.changed) c join (values ${names}) m on m.column1 = c.value))`
 }

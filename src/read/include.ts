@@ -1,6 +1,6 @@
-import type { Field } from '../schema/field.ts'
 import { limits } from '../schema/limits.ts'
 import type { Relation } from '../schema/model.ts'
+import type { ShapeField } from '../schema/shape.ts'
 import type { ResourceView } from '../version/view.ts'
 import { type Faults, parseFields, parseSort, refuseUnknown, type SortKey, withId } from './names.ts'
 
@@ -13,14 +13,14 @@ export interface Include {
   readonly limit: number
   /** The order of a to-many relation, the id as its last key. */
   readonly sort: readonly SortKey[]
-  readonly fields: readonly Field[] | null
+  readonly fields: readonly ShapeField[] | null
   readonly includes: readonly Include[]
 }
 
 type Building = Omit<Include, 'limit' | 'sort' | 'fields' | 'includes'> & {
   limit: number
   sort: SortKey[]
-  fields: Field[] | null
+  fields: ShapeField[] | null
   includes: Building[]
 }
 

@@ -1,6 +1,6 @@
 import { type Fault, nearest, Problem, type ProblemCode } from '../problem.ts'
-import type { Field } from '../schema/field.ts'
 import { limits } from '../schema/limits.ts'
+import type { ColumnLink, ShapeField } from '../schema/shape.ts'
 import type { ResourceView } from '../version/view.ts'
 
 /** Gathers everything wrong with a query, so that one answer names all of it. */
@@ -37,24 +37,35 @@ export interface SortKey {
   readonly descending: boolean
 }
 
+/** The column that a field is sorted by; null where it cannot be. */
+export function sortColumn({ resource }: ResourceView, { column }: ShapeField): string | null {
+  return column?.isSame && resource.sortable.has(column.field.name) ? column.field.name : null
+}
+
+/** The column that a field is filtered by; null where it cannot be. */
+export function filterColumn({ resource }: ResourceView, { column }: ShapeField): ColumnLink | null {
+  return column && resource.filterable.has(column.field.name) ? column : null
+}
+
 export function parseSort(view: ResourceView, text: string | undefined, parameter: string, faults: Faults): SortKey[] {
   const keys: SortKey[] = []
   for (const part of text === undefined ? [] : text.split(',')) {
     const descending = part.startsWith('-')
     const name = descending ? part.slice(1) : part
-    const sortable = [...view.fields.keys()].filter((each) => view.resource.sortable.has(each))
     const field = view.fields.get(name)
+    const column = field && sortColumn(view, field)
+    const sortable = [...view.fields.values()].filter((each) => sortColumn(view, each)).map((each) => each.name)
     if (!field) refuseUnknown(name, sortable, 'unknown-field', faults, parameter)
-    else if (!view.resource.sortable.has(field.name)) {
+    else if (!column) {
       faults.add(
         'unknown-field',
         parameter,
         'not-sortable',
         `"${name}" cannot be sorted by; these can: ${sortable.join(', ')}.`,
       )
-    } else if (keys.some((key) => key.field === field.name)) {
+    } else if (keys.some((key) => key.field === column)) {
       faults.add('invalid-parameter', parameter, 'repeated', `The sort names "${name}" twice.`)
-    } else keys.push({ field: field.name, descending })
+    } else keys.push({ field: column, descending })
   }
   if (keys.length > limits.sortKeysMax) {
     faults.add('filter-too-complex', parameter, 'too-many-keys', `A sort takes at most ${limits.sortKeysMax} keys.`)
@@ -68,9 +79,9 @@ export function parseFields(
   separator: string,
   parameter: string,
   faults: Faults,
-): Field[] | null {
+): ShapeField[] | null {
   if (text === undefined) return null
-  const fields = new Set<Field>()
+  const fields = new Set<ShapeField>()
   for (const name of text.split(separator)) {
     const field = view.fields.get(name)
     if (field) fields.add(field)

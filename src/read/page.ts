@@ -95,7 +95,7 @@ function refuseScan(plan: ReadPlan, cost: number, seq: number) {
 
 /** The page may not be the whole of what the caller may see, and how much is hidden from it is no answer. */
 function tooManyHidden({ view }: ListPlan, seq: number): Problem {
-  const fields = [...new Set(ruleFields(view.resource.access.read))].join(' or ')
+  const fields = [...new Set(ruleFields(view.resource.access.read).map(view.pathOf))].join(' or ')
   return new Problem('filter-too-complex', {
     detail: `Too few of the ${view.name} in this order may be read with this key: ${limits.scanRowsMax} were looked at, which is as many as a query may. Filter by equality on ${fields}.`,
     seq,

@@ -1,12 +1,13 @@
 import { type Caller, callerShape, type Predicate, resolve } from '../schema/access.ts'
-import type { Field } from '../schema/field.ts'
+import type { ShapeField } from '../schema/shape.ts'
 import { ShapeCache } from '../store/text.ts'
 import type { Value } from '../value.ts'
 import type { ResourceView } from '../version/view.ts'
 import { type CursorSigner, openCursor } from './cursor.ts'
+import type { Filter } from './filter.ts'
 import { type Include, includedResources } from './include.ts'
 import { type SortKey, withId } from './names.ts'
-import type { Filter, Query, QueryForm, Selection } from './query.ts'
+import type { Query, QueryForm, Selection } from './query.ts'
 import { includeScans, isServed, type Scan } from './scan.ts'
 
 /**
@@ -112,7 +113,8 @@ export function planRecord(view: ResourceView, id: string, selection: Selection,
 function listScans(form: QueryForm, visible: Predicate, sort: readonly SortKey[], served: boolean): Scan[] {
   const countsMatches = form.count && (form.terms.length > 0 || visible.kind !== 'always')
   if (served && !countsMatches) return []
-  const names = new Set([...form.terms.map((term) => term.field.name), ...sort.map((key) => key.field)])
+  const columns = [...form.terms.map((term) => term.field.name), ...sort.map((key) => key.field)]
+  const names = new Set(columns.map(form.view.pathOf))
   const because = `this combination of ${[...names].join(', ')}${form.count ? ' with count=exact' : ''}`
   return [{ resource: form.view.resource.name, times: 1, because }]
 }
@@ -126,7 +128,7 @@ function orderShape(order: readonly SortKey[]): string {
   return order.map((key) => (key.descending ? `-${key.field}` : key.field)).join()
 }
 
-function selectionShape(fields: readonly Field[] | null, includes: readonly Include[]): string {
+function selectionShape(fields: readonly ShapeField[] | null, includes: readonly Include[]): string {
   const names = fields ? fields.map((field) => field.name).join() : '*'
   const inner = includes.map(
     (include) =>

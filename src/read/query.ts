@@ -1,33 +1,23 @@
 import { Problem } from '../problem.ts'
-import { type Field, parseInstant, uuidv7 } from '../schema/field.ts'
 import { limits } from '../schema/limits.ts'
+import type { ShapeField } from '../schema/shape.ts'
 import { ShapeCache } from '../store/text.ts'
-import type { Value } from '../value.ts'
 import type { ResourceView } from '../version/view.ts'
+import { type Filter, filterValue, listParameters, parseFilter, type Term } from './filter.ts'
 import { type Include, parseIncludes } from './include.ts'
 import { Faults, parseFields, parseSort, refuseUnknown, type SortKey } from './names.ts'
-
-export const operators = ['eq', 'ne', 'gt', 'gte', 'lt', 'lte', 'in', 'contains', 'prefix', 'null'] as const
-export type Operator = (typeof operators)[number]
-
-/** One term of a filter. `value` is bound: for `in` a JSON array of values, for `null` 1 or 0. */
-export interface Filter {
-  readonly field: Field
-  readonly operator: Operator
-  readonly value: Value
-}
 
 /** What a record read may choose. */
 export interface Selection {
   /** The fields of the answer; null for all. */
-  readonly fields: readonly Field[] | null
+  readonly fields: readonly ShapeField[] | null
   readonly includes: readonly Include[]
 }
 
 /** What lists ask for that differ in nothing but the values of their filters and the place where they start. */
 export interface QueryForm extends Selection {
   readonly view: ResourceView
-  readonly terms: readonly Pick<Filter, 'field' | 'operator'>[]
+  readonly terms: readonly Term[]
   readonly sort: readonly SortKey[]
   readonly limit: number
   readonly count: boolean
@@ -63,8 +53,6 @@ function decode(text: string): string {
   throw new Problem('invalid-parameter', { detail: 'The query string is not percent-encoded UTF-8 text without NUL.' })
 }
 
-const listParameters = ['sort', 'limit', 'after', 'before', 'include', 'fields', 'count']
-
 const forms = new ShapeCache<QueryForm>()
 /** A longer form is read anew each time, so that what is kept has a bound. */
 const formCharsMax = 1_000
@@ -91,10 +79,10 @@ export function parseListQuery(view: ResourceView, search: string): Query {
 /** The terms of a form with values; null where one of them is none of its field's. */
 function filtersOf({ terms }: QueryForm, values: readonly string[]): Filter[] | null {
   const filters: Filter[] = []
-  for (const [i, { field, operator }] of terms.entries()) {
-    const value = filterValue(field, operator, values[i] ?? '')
+  for (const [i, term] of terms.entries()) {
+    const value = filterValue(term.of, term.operator, values[i] ?? '')
     if (value === undefined) return null
-    filters.push({ field, operator, value })
+    filters.push({ ...term, value })
   }
   return filters
 }
@@ -114,12 +102,12 @@ function parseWhole(view: ResourceView, pairs: readonly (readonly [string, strin
   }
   if (filters.length > limits.filterTermsMax) {
     const message = `A query takes at most ${limits.filterTermsMax} filter terms; this one has ${filters.length}.`
-    faults.add('filter-too-complex', filters[0]?.field.name ?? '', 'too-many-terms', message)
+    faults.add('filter-too-complex', filters[0]?.of.name ?? '', 'too-many-terms', message)
   }
-  const limit = parseLimit(given.get('limit'), view.resource.pageRowsMax, faults)
+  const limit = parseLimit(given.get('limit'), view.pageRowsMax, faults)
   const form: QueryForm = {
     view,
-    terms: filters.map(({ field, operator }) => ({ field, operator })),
+    terms: filters.map(({ field, operator, of }) => ({ field, operator, of })),
     sort: parseSort(view, given.get('sort'), 'sort', faults),
     limit,
     count: parseCount(given.get('count'), faults),
@@ -166,93 +154,6 @@ function parseSelection(view: ResourceView, given: Map<string, string>, rows: nu
     fields: parseFields(view, given.get('fields'), ',', 'fields', faults),
     includes: parseIncludes(view, given.get('include'), rows, faults),
   }
-}
-
-function parseFilter(view: ResourceView, name: string, text: string, faults: Faults): Filter | null {
-  const match = /^([^[\]]*)(?:\[([^[\]]*)\])?$/.exec(name)
-  const fieldName = match?.[1] ?? name
-  const operator = (match?.[2] ?? 'eq') as Operator
-  const field = view.fields.get(fieldName)
-  const filterable = [...view.fields.keys()].filter((each) => view.resource.filterable.has(each))
-  if (!match || !field) {
-    refuseUnknown(fieldName, [...filterable, ...listParameters], 'unknown-field', faults, name)
-    return null
-  }
-  if (!view.resource.filterable.has(field.name)) {
-    faults.add(
-      'unknown-field',
-      name,
-      'not-filterable',
-      `"${fieldName}" cannot be filtered by; these can: ${filterable.join(', ')}.`,
-    )
-    return null
-  }
-  if (!operators.includes(operator)) {
-    refuseUnknown(operator, operators, 'invalid-parameter', faults, name)
-    return null
-  }
-  const value = filterValue(field, operator, text)
-  if (value !== undefined) return { field, operator, value }
-  faults.add(
-    'invalid-value',
-    name,
-    'invalid-value',
-    `"${text.slice(0, 100)}" is not a value of ${name}: expected ${expected(field, operator)}.`,
-  )
-  return null
-}
-
-function filterValue(field: Field, operator: Operator, text: string): Value | undefined {
-  if (operator === 'null') return text === 'true' ? 1 : text === 'false' ? 0 : undefined
-  if (operator === 'in') {
-    const values = text.split(',').map((each) => parseValue(field, each))
-    const whole = values.length <= limits.inValuesMax && !values.includes(undefined)
-    return whole ? JSON.stringify(values) : undefined
-  }
-  const textual = operator === 'contains' || operator === 'prefix'
-  if (textual && field.kind !== 'text') return undefined
-  if (textual && text === '') return undefined
-  return parseValue(field, text)
-}
-
-function parseValue(field: Field, text: string): Value | undefined {
-  switch (field.kind) {
-    case 'id':
-      return uuidv7.test(text) ? text : undefined
-    case 'integer':
-      return /^-?\d{1,16}$/.test(text) && Number.isSafeInteger(Number(text)) ? Number(text) : undefined
-    case 'real':
-      return /^-?\d{1,30}(\.\d{1,30})?$/.test(text) ? Number(text) : undefined
-    case 'boolean':
-      return text === 'true' ? 1 : text === 'false' ? 0 : undefined
-    case 'instant':
-      return parseInstant(text) ?? undefined
-    case 'enum':
-      return field.values.includes(text) ? text : undefined
-    case 'text':
-      return text.length <= 1_000 ? text : undefined
-    case 'json':
-      return undefined
-  }
-}
-
-function expected(field: Field, operator: Operator): string {
-  if (operator === 'null') return 'true or false'
-  if ((operator === 'contains' || operator === 'prefix') && field.kind !== 'text')
-    return 'a text field for this operator'
-  const one: Record<Field['kind'], string> = {
-    id: 'a UUID of version 7',
-    integer: 'a whole number',
-    real: 'a number',
-    boolean: 'true or false',
-    instant: 'a date-time such as 2026-01-31T12:00:00Z',
-    enum: `one of ${field.values.join(', ')}`,
-    text: 'a text of at most 1000 characters',
-    json: 'nothing, json fields cannot be filtered by',
-  }
-  return operator === 'in'
-    ? `up to ${limits.inValuesMax} values between commas, each ${one[field.kind]}`
-    : one[field.kind]
 }
 
 function parseLimit(text: string | undefined, most: number, faults: Faults): number {

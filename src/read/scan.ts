@@ -1,9 +1,9 @@
 import type { Predicate } from '../schema/access.ts'
 import type { Index } from '../schema/table.ts'
 import type { ResourceView } from '../version/view.ts'
+import type { Filter } from './filter.ts'
 import type { Include } from './include.ts'
 import type { SortKey } from './names.ts'
-import type { Filter } from './query.ts'
 
 /**
  * Work that no index bounds: a read may look at `times` x the records that the tenant has of a resource. Reads are

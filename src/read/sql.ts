@@ -1,11 +1,12 @@
 import { type Caller, predicateSql, type Rule, resolve } from '../schema/access.ts'
-import { type Field, jsonObjectSql, quoted } from '../schema/field.ts'
+import { quoted } from '../schema/field.ts'
 import { limits } from '../schema/limits.ts'
 import { Parameters, ShapeCache, type Text } from '../store/text.ts'
+import { memberTexts, recordSql, rowLeaf } from '../version/expression-sql.ts'
+import type { Filter } from './filter.ts'
 import type { Include } from './include.ts'
 import type { SortKey } from './names.ts'
 import type { ListPlan, ReadPlan, RecordPlan } from './plan.ts'
-import type { Filter } from './query.ts'
 import type { Scan } from './scan.ts'
 
 /** The one place where reads become SQL. The text depends on the plan's shape alone; `bind` takes the plan's values. */
@@ -43,7 +44,7 @@ function compileRecord(plan: RecordPlan): Text<ReadPlan> {
   const p = new ReadParameters(plan)
   const { resource } = plan.view
   const id = p.add((bound) => (bound.kind === 'record' ? bound.id : null))
-  const record = jsonObjectSql(plan.fields ?? [...resource.fields.values()], 't')
+  const record = recordSql(plan.fields ?? plan.view.fields.values(), rowLeaf('t'))
   const includes = plan.includes.map((include) => includeSql(include, 't', 1, p))
   const cost = costSql(plan.scans, p)
   const columns = [record, 't.version', positionSql, headSql(plan.involved, p), cost ?? 'null', ...includes]
@@ -62,7 +63,7 @@ function compileList(plan: ListPlan): Text<ReadPlan> {
   const p = new ReadParameters(plan)
   const { resource } = plan.view
   const table = quoted(resource.name)
-  const record = jsonObjectSql(plan.fields ?? [...resource.fields.values()], 'o')
+  const record = recordSql(plan.fields ?? plan.view.fields.values(), rowLeaf('o'))
   const keys = plan.order.map((key) => `o.${quoted(key.field)}`)
   const includes = plan.includes.map((include) => includeSql(include, 'o', 1, p))
   const rows = `(select rows from heads where tenant = ${p.tenant} and resource = '${resource.name}')`
@@ -199,10 +200,10 @@ function includeSql(include: Include, parent: string, depth: number, p: ReadPara
 
 /** A nested record: `json_object` where it stands alone, its members put together as text where it has includes. */
 function nestedRecordSql(include: Include, alias: string, depth: number, p: ReadParameters): string {
-  const fields = include.fields ?? [...include.view.fields.values()]
-  if (include.includes.length === 0) return jsonObjectSql(fields, alias)
+  const fields = include.fields ?? include.view.fields.values()
+  if (include.includes.length === 0) return recordSql(fields, rowLeaf(alias))
   const members = [
-    ...fields.map((field) => `'"${field.name}":' || ${jsonTextSql(field, alias)}`),
+    ...memberTexts(fields, rowLeaf(alias)),
     ...include.includes.map((inner) => {
       const text = includeSql(inner, alias, depth + 1, p)
       const whole =
@@ -211,10 +212,4 @@ function nestedRecordSql(include: Include, alias: string, depth: number, p: Read
     }),
   ]
   return `'{' || ${members.join(` || ',' || `)} || '}'`
-}
-
-function jsonTextSql(field: Field, alias: string): string {
-  const column = `${alias}.${quoted(field.name)}`
-  if (field.kind === 'boolean') return `iif(${column}, 'true', iif(${column} is null, 'null', 'false'))`
-  return field.kind === 'json' ? `coalesce(${column}, 'null')` : `json_quote(${column})`
 }

@@ -6,7 +6,7 @@ import type { ResourceDeclaration } from './resource.ts'
 import { indexesOf, type Names } from './table.ts'
 
 /** Names that queries use, so that no field may have them. */
-const reservedFields = ['sort', 'limit', 'after', 'before', 'include', 'fields', 'count', 'tenant']
+export const reservedFields = ['sort', 'limit', 'after', 'before', 'include', 'fields', 'count', 'tenant']
 
 /**
  * Columns of one table at most. A create binds each of them and up to six values more, and where Perigee is to run next,
@@ -19,6 +19,12 @@ export const nameRule = 'letters and digits beginning with a small letter'
 /** Whether a text may name a resource, a field or a relation: `nameRule`, 63 characters, and nothing every object has. */
 export function isName(text: string): boolean {
   return /^[a-z][a-zA-Z0-9]{0,62}$/.test(text) && !(text in {})
+}
+
+/** Whether a text is a day, YYYY-MM-DD. */
+export function isDate(text: string): boolean {
+  const time = Date.parse(`${text}T00:00:00Z`)
+  return /^\d{4}-\d\d-\d\d$/.test(text) && !Number.isNaN(time) && new Date(time).toISOString().startsWith(text)
 }
 
 export function columnsOf(table: IdentifiedTable): Readonly<Record<string, SQLiteColumn | undefined>> {

@@ -2,7 +2,7 @@ import { is } from 'drizzle-orm'
 import { getTableConfig, SQLiteTable } from 'drizzle-orm/sqlite-core'
 import { checkDerived, checkRelation } from './check-relation.ts'
 import { checkAccess, checkServed, checkValidate } from './check-served.ts'
-import { checkTable, isName, nameRule } from './check-table.ts'
+import { checkTable, isDate, isName, nameRule } from './check-table.ts'
 import type { DerivedDeclaration } from './derived.ts'
 import type { ModelDeclaration } from './model.ts'
 import type { ResourceDeclaration } from './resource.ts'
@@ -19,7 +19,7 @@ export class ModelError extends Error {
 }
 
 /** Paths of the API and tables of the engine: no resource may have these names. */
-const reservedResources = [
+export const reservedResources = [
   'batch',
   'changes',
   'docs',
@@ -28,6 +28,7 @@ const reservedResources = [
   'livez',
   'readyz',
   'versions',
+  'changelog',
   'heads',
   'fanout',
   'context',
@@ -68,11 +69,6 @@ function* checkVersions({ versions, resources }: ModelDeclaration): Generator<st
   if (!isOrdered) yield 'The versions must stand in the order of their dates, each once.'
   const aliases = versions.map((version) => version.alias)
   for (const alias of twice(aliases)) yield `Two versions have the alias "${alias}".`
-}
-
-function isDate(text: string): boolean {
-  const time = Date.parse(`${text}T00:00:00Z`)
-  return /^\d{4}-\d\d-\d\d$/.test(text) && !Number.isNaN(time) && new Date(time).toISOString().startsWith(text)
 }
 
 function* checkNames(resources: readonly ResourceDeclaration[]): Generator<string> {

@@ -1,6 +1,6 @@
 import type { SQLiteColumn } from 'drizzle-orm/sqlite-core'
 import { z } from 'zod'
-import type { Value } from '../value.ts'
+import type { Json, Value } from '../value.ts'
 import { limits } from './limits.ts'
 
 export type FieldKind = 'text' | 'enum' | 'id' | 'integer' | 'real' | 'boolean' | 'instant' | 'json'
@@ -55,15 +55,21 @@ export function fieldKind(column: SQLiteColumn, isReference: boolean): FieldKind
 
 /** The zod schema of a column's values, as JSON carries them. */
 export function columnSchema(column: SQLiteColumn, kind: FieldKind): z.ZodType {
+  return kindSchema(kind, { values: column.enumValues ?? [], charsMax: (column as { length?: number }).length })
+}
+
+/** The zod schema of what a kind of field takes. */
+export function kindSchema(
+  kind: FieldKind,
+  { values = [], charsMax }: { readonly values?: readonly string[]; readonly charsMax?: number | undefined } = {},
+): z.ZodType {
   switch (kind) {
     case 'id':
       return z.string().regex(uuidv7, 'expected a UUID of version 7 in lower case')
     case 'enum':
-      return z.enum((column.enumValues ?? []) as [string, ...string[]])
-    case 'text': {
-      const declared = (column as { length?: number }).length
-      return z.string().max(declared ?? limits.textCharsMax)
-    }
+      return z.enum(values as [string, ...string[]])
+    case 'text':
+      return z.string().max(charsMax ?? limits.textCharsMax)
     case 'integer':
       return z.int()
     case 'real':
@@ -86,6 +92,13 @@ export function toStored(field: Pick<Field, 'kind'>, value: unknown): Value {
   if (field.kind === 'boolean') return value ? 1 : 0
   if (field.kind === 'instant') return parseInstant(String(value))
   return value as Value
+}
+
+/** A stored value as JSON carries it. */
+export function toJson({ kind }: Pick<Field, 'kind'>, value: Value): Json {
+  if (value === null) return null
+  if (kind === 'boolean') return value === 1
+  return kind === 'json' ? JSON.parse(String(value)) : value
 }
 
 /** The SQL expression of a field's value inside `json_object(...)`, read from the row `alias`. */

@@ -2,7 +2,26 @@
 export { allOf, anyOf, anyone, owner, scope, service, when } from './access.ts'
 export { identity, instant, lengthBetween, oneOf } from './columns.ts'
 export { copy, count, max, sum } from './derived.ts'
-export { buildModel, version } from './model.ts'
+export { lower, match, orElse, over, plus, prefixed, rounded, times, unprefixed, upper, value } from './expression.ts'
+export {
+  add,
+  atFirst,
+  atFirstSpace,
+  changeDefault,
+  changeLimit,
+  convert,
+  hoist,
+  join,
+  mapValues,
+  plunge,
+  remove,
+  rename,
+  renameResource,
+  split,
+  version,
+  wrap,
+} from './lens.ts'
+export { buildModel } from './model.ts'
 export { belongsTo, hasMany, manyToMany } from './relation.ts'
 export {
   type FilterOf,

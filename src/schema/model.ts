@@ -1,16 +1,17 @@
 import { getTableColumns } from 'drizzle-orm'
 import type { SQLiteColumn } from 'drizzle-orm/sqlite-core'
-import { z } from 'zod'
 import type { Value } from '../value.ts'
 import type { Rule } from './access.ts'
 import { checkModel, ModelError } from './check.ts'
 import { type IdentifiedTable, type IdentityField, identityFields } from './columns.ts'
 import type { Derived, DerivedDeclaration } from './derived.ts'
 import { columnSchema, type Field, fieldKind, toStored } from './field.ts'
+import type { VersionDeclaration } from './lens.ts'
 import { limits } from './limits.ts'
 import type { RelationDeclaration } from './relation.ts'
 import type { ResourceDeclaration } from './resource.ts'
 import { type Index, indexesOf, type Reference, referencesOf } from './table.ts'
+import { compileVersions, remarksOf, type Version } from './versions.ts'
 
 /** A relation with its names resolved. `column` is on this table for belongsTo, on the target's for hasMany. */
 export type Relation = { readonly name: string; readonly target: string } & (
@@ -33,33 +34,25 @@ export interface Resource {
   readonly indexes: readonly Index[]
   readonly references: readonly Reference[]
   readonly referencedBy: readonly Reference[]
-  readonly createSchema: z.ZodObject
-  readonly patchSchema: z.ZodObject
   readonly pageRowsMax: number
 }
-
-/** One version of the API, by the date it was published. The newest is last. */
-export interface VersionDeclaration {
-  readonly date: string
-  readonly alias: string
-  readonly notes: string
-}
-
-export const version = (date: string, options: { alias: string; notes: string }): VersionDeclaration => ({
-  date,
-  ...options,
-})
 
 export interface Model {
   readonly title: string
   readonly resources: ReadonlyMap<string, Resource>
-  readonly versions: readonly VersionDeclaration[]
+  /** The newest is last; its shapes are those of the tables. */
+  readonly versions: readonly Version[]
+  readonly defaultVersion: Version
+  /** What older versions cannot do, sentences for the model's authors. */
+  readonly remarks: readonly string[]
 }
 
 export interface ModelDeclaration {
   readonly title: string
   readonly resources: readonly ResourceDeclaration[]
   readonly versions: readonly VersionDeclaration[]
+  /** The date of the version that requests get which name none; it may be left out where there is one version. */
+  readonly defaultVersion?: string
 }
 
 /** Checks the declarations and compiles them. Throws a ModelError that names every mistake, one sentence each. */
@@ -68,12 +61,23 @@ export function buildModel(declaration: ModelDeclaration): Model {
   const mistakes = checkModel(declaration, nameByTable)
   if (mistakes.length > 0) throw new ModelError(mistakes)
   const references = declaration.resources.flatMap((each) => referencesOf(each, nameByTable))
-  const resources = declaration.resources.map((each) => compile(each, nameByTable, references))
-  return {
-    title: declaration.title,
-    versions: declaration.versions,
-    resources: new Map(resources.map((each) => [each.name, each])),
-  }
+  const compiled = declaration.resources.map((each) => compile(each, nameByTable, references))
+  const resources = new Map(compiled.map((each) => [each.name, each]))
+  const { versions, mistakes: ofVersions } = compileVersions(declaration.versions, resources)
+  const defaultVersion = defaultOf(declaration, versions)
+  if (ofVersions.length > 0 || typeof defaultVersion === 'string')
+    throw new ModelError([...ofVersions, ...(typeof defaultVersion === 'string' ? [defaultVersion] : [])])
+  const remarks = versions.flatMap((version) => remarksOf(version, resources))
+  return { title: declaration.title, resources, versions, defaultVersion, remarks }
+}
+
+/** The version that requests get which name none, or what is wrong with it. It is named, so that it never moves by itself. */
+function defaultOf({ defaultVersion }: ModelDeclaration, versions: readonly Version[]): Version | string {
+  const [only, second] = versions
+  const found =
+    defaultVersion === undefined ? (second ? undefined : only) : versions.find(({ date }) => date === defaultVersion)
+  const dates = versions.map(({ date }) => date).join(', ')
+  return found ?? `The model's defaultVersion, which requests get that name none, must be one of ${dates}.`
 }
 
 function compile(
@@ -100,8 +104,6 @@ function compile(
     indexes: indexesOf(declared.table),
     references: own,
     referencedBy: references.filter((reference) => reference.to === declared.name),
-    createSchema: bodySchema(fields, 'create'),
-    patchSchema: bodySchema(fields, 'patch'),
     pageRowsMax: declared.limits.pageRowsMax ?? limits.pageRowsMax,
   }
 }
@@ -130,16 +132,6 @@ function fieldsOf(declared: ResourceDeclaration, references: readonly Reference[
 function fallbackOf(column: SQLiteColumn, kind: Field['kind']): Value | undefined {
   if (column.hasDefault && column.default !== undefined) return toStored({ kind }, column.default)
   return column.notNull ? undefined : null
-}
-
-function bodySchema(fields: readonly Field[], use: 'create' | 'patch'): z.ZodObject {
-  const shape: Record<string, z.ZodType> = {}
-  for (const field of fields) {
-    if (!field.writable) continue
-    const schema = field.nullable ? field.schema.nullable() : field.schema
-    shape[field.name] = use === 'patch' || field.fallback !== undefined ? schema.optional() : schema
-  }
-  return z.object(shape)
 }
 
 function relationOf(

@@ -1,6 +1,7 @@
 import type { Caller } from '../schema/access.ts'
-import { jsonObjectSql, quoted } from '../schema/field.ts'
+import { quoted } from '../schema/field.ts'
 import type { Text } from '../store/text.ts'
+import { recordSql, rowLeaf } from '../version/expression-sql.ts'
 import type { Command } from './command.ts'
 import { type Bound, WriteParameters } from './parameters.ts'
 
@@ -14,7 +15,7 @@ function resultOf(
   const last = `(select iif(operation = 'create', 201, 200) from changes where tenant = ${p.tenant} and resource = '${resource.name}' and id = ${p.id} order by seq desc limit 1)`
   const status = command.kind === 'create' ? '201' : command.kind === 'patch' ? '200' : last
   const from = ` from ${quoted(resource.name)} t where t.tenant = ${p.tenant} and t.id = ${p.id}`
-  return { status, version: 't.version', record: jsonObjectSql([...fields.values()], 't'), from }
+  return { status, version: 't.version', record: recordSql(fields.values(), rowLeaf('t')), from }
 }
 
 const position = '(select max(seq) from changes)'

@@ -1,10 +1,9 @@
-import type { z } from 'zod'
-import { type Fault, nearest, Problem, type ProblemCode } from '../problem.ts'
+import { Problem } from '../problem.ts'
 import type { Caller } from '../schema/access.ts'
-import { type Field, toStored, uuidv7 } from '../schema/field.ts'
+import { uuidv7 } from '../schema/field.ts'
 import { limits } from '../schema/limits.ts'
-import type { Value } from '../value.ts'
 import type { ResourceView, View } from '../version/view.ts'
+import { type Assignment, BodyFaults, escapePointer, parseInput } from './input.ts'
 
 /** What a write expects of the record as it is now (RFC 9110 section 13). */
 export type Condition =
@@ -23,8 +22,8 @@ export interface Command {
   readonly kind: CommandKind
   readonly view: ResourceView
   readonly id: string
-  /** Every writable field of a create or replace; the named ones of a patch; none of a delete. */
-  readonly input: readonly (readonly [Field, Value])[]
+  /** Every writable column of a create or replace; those of the named fields of a patch; none of a delete. */
+  readonly input: readonly Assignment[]
   readonly condition: Condition
   /** The JSON pointer of this command in the body: empty, or `/commands/3`. */
   readonly pointer: string
@@ -42,125 +41,11 @@ export interface WriteRequest {
   readonly now: string
 }
 
-type Input = Command['input']
-type Values = Readonly<Record<string, unknown>>
-
 export function parseId(text: unknown): string {
   if (typeof text === 'string' && uuidv7.test(text)) return text
   throw new Problem('invalid-id', {
     detail: 'An id is a UUID of version 7 in lower case, such as 019a3f00-0000-7000-8000-000000000001.',
   })
-}
-
-/** Every fault of a body is found before any is answered. */
-export class BodyFaults {
-  private code: ProblemCode | undefined
-  readonly list: Fault[] = []
-
-  add(problem: ProblemCode, pointer: string, code: string, message: string) {
-    this.code ??= problem
-    if (!this.isFull) this.list.push({ pointer, code, message })
-  }
-
-  /** No more faults are told, so none need be put into words. */
-  get isFull(): boolean {
-    return this.list.length >= limits.faultsMax
-  }
-
-  throwIfAny() {
-    if (this.code) throw new Problem(this.code, { detail: this.list[0]?.message ?? '', errors: this.list })
-  }
-}
-
-/** The input of a create, replace or patch. Faults are added by JSON pointer under `pointer`. */
-export function parseInput(
-  view: ResourceView,
-  kind: CommandKind,
-  body: unknown,
-  pointer: string,
-  faults: BodyFaults,
-): Input {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
-    faults.add('invalid-value', pointer, 'invalid-type', `The body must be an object with the fields of ${view.name}.`)
-    return []
-  }
-  const given = body as Values
-  refuseUnknownFields(view, given, pointer, faults)
-  const { createSchema, patchSchema } = view.resource
-  const result = (kind === 'patch' ? patchSchema : createSchema).safeParse(given)
-  if (!result.success) {
-    addIssues(result.error.issues, given, pointer, faults)
-    return []
-  }
-  // What a schema makes of a value is what is stored: one may trim it, or give it another case.
-  const values = result.data
-  const fields = [...view.fields.values()].filter((field) => field.writable)
-  refuseLostProto(fields, given, values, pointer, faults)
-  if (kind === 'patch') {
-    return fields
-      .filter((field) => Object.hasOwn(given, field.name))
-      .map((field) => [field, stored(field, values[field.name])])
-  }
-  return fields.map((field) => {
-    const value = values[field.name]
-    return [field, value === undefined ? (field.fallback ?? null) : stored(field, value)]
-  })
-}
-
-/** Schemas of records drop a member `__proto__` without a word; a document that would lose one is refused instead. */
-function refuseLostProto(fields: readonly Field[], given: Values, made: Values, pointer: string, faults: BodyFaults) {
-  for (const { kind, name } of fields) {
-    if (kind !== 'json' || protosIn(given[name]) === protosIn(made[name])) continue
-    const message = `"${name}": a member "__proto__" has no place in this document.`
-    faults.add('invalid-value', `${pointer}/${name}`, 'reserved-name', message)
-  }
-}
-
-function protosIn(value: unknown): number {
-  if (typeof value !== 'object' || value === null) return 0
-  const inside = Object.values(value).reduce((sum: number, each) => sum + protosIn(each), 0)
-  return inside + (Object.hasOwn(value, '__proto__') ? 1 : 0)
-}
-
-/** A JSON null is no value for a JSON column either: it clears the column, as it does every other. */
-function stored(field: Field, value: unknown): Value {
-  return value === null ? null : toStored(field, value)
-}
-
-function refuseUnknownFields(view: ResourceView, values: Record<string, unknown>, pointer: string, faults: BodyFaults) {
-  for (const name of Object.keys(values)) {
-    const field = view.fields.get(name)
-    if (field?.writable) continue
-    if (faults.isFull) return
-    const at = `${pointer}/${escapePointer(name)}`
-    if (field) {
-      faults.add('unknown-field', at, 'read-only', `"${name}" cannot be written; Perigee keeps it.`)
-      continue
-    }
-    const writable = [...view.fields.values()].filter((each) => each.writable).map((each) => each.name)
-    const near = nearest(name, writable)
-    const hint = near ? `did you mean "${near}"?` : `its fields are ${writable.join(', ')}.`
-    faults.add('unknown-field', at, 'unknown-field', `${view.name} has no field "${name.slice(0, 100)}"; ${hint}`)
-  }
-}
-
-function addIssues(
-  issues: readonly z.core.$ZodIssue[],
-  values: Record<string, unknown>,
-  pointer: string,
-  faults: BodyFaults,
-) {
-  for (const issue of issues) {
-    const [name] = issue.path
-    const missing = issue.path.length === 1 && !Object.hasOwn(values, String(name))
-    const at = `${pointer}/${issue.path.map((part) => escapePointer(String(part))).join('/')}`
-    if (missing) faults.add('invalid-value', at, 'required', `"${String(name)}" is required.`)
-    else faults.add('invalid-value', at, issue.code, `"${issue.path.join('.')}": ${issue.message}`)
-  }
-}
-
-function escapePointer(name: string): string {
-  return name.slice(0, 100).replaceAll('~', '~0').replaceAll('/', '~1')
 }
 
 /**

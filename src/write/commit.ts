@@ -134,11 +134,16 @@ function bodyPointer(command: Command): string {
   return command.pointer === '' ? '' : `${command.pointer}/body`
 }
 
+/** A column as the caller knows it, in a sentence. */
+function nameOf(command: Command, column: string): string {
+  return command.view.pathOf(column).replace('/', '.')
+}
+
 function missingReferences(command: Command, missing: ReturnType<typeof explainedReferences>): Problem {
   const errors = missing.map((reference) => ({
-    pointer: `${bodyPointer(command)}/${reference.column}`,
+    pointer: `${bodyPointer(command)}/${command.view.pathOf(reference.column)}`,
     code: 'no-such-record',
-    message: `"${reference.column}": there is no record of ${reference.to} with this id.`,
+    message: `"${nameOf(command, reference.column)}": there is no record of ${command.view.other(reference.to).name} with this id.`,
   }))
   return new Problem('invalid-value', { detail: errors[0]?.message ?? '', errors })
 }
@@ -148,17 +153,18 @@ function alreadyExists(command: Command, message: string): Problem {
     .map((match) => match[1] ?? '')
     .filter((column) => column !== 'tenant')
   const errors = columns.map((column) => ({
-    pointer: `${bodyPointer(command)}/${column}`,
+    pointer: `${bodyPointer(command)}/${command.view.pathOf(column)}`,
     code: 'not-unique',
-    message: `Another record of ${command.view.name} has this ${columns.join(' and ')}.`,
+    message: `Another record of ${command.view.name} has this ${columns.map((each) => nameOf(command, each)).join(' and ')}.`,
   }))
   return new Problem('already-exists', { detail: errors[0]?.message ?? '', errors })
 }
 
 function stillReferenced(command: Command, facts: readonly Cell[]): Problem {
-  const { referencedBy, name } = command.view.resource
+  const { view } = command
+  const { referencedBy } = view.resource
   const users = referencedBy.filter((reference, i) => facts[i] === 1 && reference.onDelete !== 'cascade')
-  const names = [...new Set(users.map((reference) => reference.from))].join(' and ')
-  const detail = `Records of ${names || 'other resources'} still refer to this one of ${name}. Delete or move them first.`
+  const names = [...new Set(users.map((reference) => view.other(reference.from).name))].join(' and ')
+  const detail = `Records of ${names || 'other resources'} still refer to this one of ${view.name}. Delete or move them first.`
   return new Problem('still-referenced', { detail, ...at(command, 'still-referenced', detail) })
 }

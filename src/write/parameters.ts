@@ -42,7 +42,14 @@ export class WriteParameters extends Parameters<Bound> {
     return this.once(name, ({ stored }) => stored?.[name] ?? null)
   }
   input(index: number) {
-    return this.once(`input ${index}`, ({ command }) => command.input[index]?.[1] ?? null)
+    return this.once(`input ${index}`, ({ command }) => command.input[index]?.value ?? null)
+  }
+  /** One of the values that a change computes with. */
+  change(index: number, value: number) {
+    return this.once(`change ${index} ${value}`, ({ command }) => {
+      const change = command.input[index]?.change
+      return change?.kind === 'compute' ? (change.values[value] ?? null) : null
+    })
   }
   readonly subject = () =>
     this.once('subject', ({ request: { caller } }) => (caller.kind === 'user' ? caller.subject : null))

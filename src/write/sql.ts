@@ -1,12 +1,14 @@
+import { assert } from '../problem.ts'
 import { type Caller, callerShape, predicateSql, resolve } from '../schema/access.ts'
 import type { Derived } from '../schema/derived.ts'
 import { quoted } from '../schema/field.ts'
 import type { Resource } from '../schema/model.ts'
 import type { Reference } from '../schema/table.ts'
 import { ShapeCache, type Text } from '../store/text.ts'
-import type { Value } from '../value.ts'
+import { expressionSql, formOf } from '../version/expression-sql.ts'
 import { compileAnswer, compilePutAside, compileStoredAnswer } from './answer.ts'
 import type { Command } from './command.ts'
+import type { Assignment } from './input.ts'
 import { type Bound, WriteParameters } from './parameters.ts'
 
 /** The one place where writes become SQL. A text depends on the command's shape alone and is made once for it. */
@@ -28,8 +30,8 @@ const compiled = new ShapeCache<CommandSql>()
 /** The statements of a command, compiled once for its shape. */
 export function compileCommand(command: Command, caller: Caller): CommandSql {
   const { kind, view, condition, input } = command
-  const patched = input.map(([field, value]) => field.name + (merges(command, field.name, value) ? '+' : '')).join()
-  const shape = `${kind} ${condition.kind} ${callerShape(caller)} ${kind === 'patch' ? patched : ''}`
+  const changed = kind === 'patch' || kind === 'replace' ? input.map(changeShape).join() : ''
+  const shape = `${kind} ${condition.kind} ${callerShape(caller)} ${changed}`
   return compiled.get(view, shape, () => ({
     write: compileWrite(command, caller),
     explain: compileExplain(command, caller),
@@ -39,10 +41,20 @@ export function compileCommand(command: Command, caller: Caller): CommandSql {
   }))
 }
 
-/** A JSON object in a patch is merged into the column (RFC 7396); any other value takes its place. */
-function merges(command: Command, name: string, value: Value): boolean {
-  const field = command.view.fields.get(name)
-  return command.kind === 'patch' && field?.kind === 'json' && typeof value === 'string' && value.startsWith('{')
+function changeShape({ column, change }: Assignment): string {
+  return change.kind === 'compute' ? `${column.name} ${change.shape}` : `${column.name} ${change.kind}`
+}
+
+/** What a change makes of a column of the row `row`. */
+function changeSql({ change, column }: Assignment, index: number, row: string, p: WriteParameters): string {
+  if (change.kind !== 'compute') return p.input(index)
+  const { sql, form } = expressionSql(change.expression, (leaf) => {
+    if (leaf.op === 'bound') return { sql: p.change(index, leaf.index), form: formOf(leaf.kind) }
+    if (leaf.op === 'column') return { sql: `${row}${quoted(leaf.name)}`, form: formOf(leaf.kind) }
+    throw new Error(`broken invariant: a change is of a row and of what is bound, and there is ${leaf.op}`)
+  })
+  assert((form === 'json') === (column.kind === 'json'), 'a document is made for a json column')
+  return sql
 }
 
 function compileWrite(command: Command, caller: Caller): Text<Bound> {
@@ -79,7 +91,7 @@ function compileInsert(command: Command, caller: Caller, onConflict: 'refuse' | 
     ['createdAt', p.now],
     ['updatedAt', p.now],
   ])
-  for (const [index, [field]] of command.input.entries()) values.set(field.name, p.input(index))
+  for (const [index, { column }] of command.input.entries()) values.set(column.name, p.input(index))
   for (const derived of resource.derived.values()) {
     if (derived.kind === 'copy') values.set(derived.column, copyTruth(derived, values, p))
   }
@@ -93,7 +105,12 @@ function compileInsert(command: Command, caller: Caller, onConflict: 'refuse' | 
   const insert = `insert into ${table}(${columns}) select ${[...values.values()].join(', ')} where ${guards.join(' and ')}`
   if (onConflict === 'refuse') return p.text(insert)
   if (onConflict === 'nothing') return p.text(`${insert} on conflict(tenant, id) do nothing`)
-  const sets = command.input.map(([field]) => `${quoted(field.name)} = excluded.${quoted(field.name)}`)
+  const sets = [...command.input.entries()]
+    .filter(([, { change }]) => change.kind !== 'keep')
+    .map(([index, each]) => {
+      const name = quoted(each.column.name)
+      return `${name} = ${each.change.kind === 'set' ? `excluded.${name}` : changeSql(each, index, `${table}.`, p)}`
+    })
   const old = predicateSql(resolve(resource.access.write, caller), (field) => `${table}.${quoted(field)}`, p.subject)
   return p.text(
     `${insert} on conflict(tenant, id) do update set ${[...sets, updatedAtSql(table, p)].join(', ')}, version = ${table}.version + 1 where ${old}`,
@@ -114,10 +131,8 @@ function compileUpdate(command: Command, caller: Caller): Text<Bound> {
   const p = new WriteParameters(caller)
   const { resource } = command.view
   const valueByField = new Map<string, string>()
-  for (const [index, [field, value]] of command.input.entries()) {
-    const input = p.input(index)
-    const merged = `json_patch(coalesce(${quoted(field.name)}, 'null'), ${input})`
-    valueByField.set(field.name, merges(command, field.name, value) ? merged : input)
+  for (const [index, each] of command.input.entries()) {
+    if (each.change.kind !== 'keep') valueByField.set(each.column.name, changeSql(each, index, '', p))
   }
   const sets = [...valueByField].map(([name, value]) => `${quoted(name)} = ${value}`)
   const moved = resource.references.filter((reference) => valueByField.has(reference.column))
@@ -189,7 +204,7 @@ function compileExplain(command: Command, caller: Caller): Text<Bound> {
   const version = (condition: string) =>
     `(select t.version from ${table} t where t.tenant = ${p.tenant} and t.id = ${p.id} and ${condition})`
   const references = explainedReferences(command).map((reference) => {
-    const index = command.input.findIndex(([field]) => field.name === reference.column)
+    const index = command.input.findIndex(({ column }) => column.name === reference.column)
     return referenceCondition(command, reference, p.input(index), p)
   })
   const users = resource.referencedBy.map(
@@ -203,6 +218,6 @@ function compileExplain(command: Command, caller: Caller): Text<Bound> {
 /** The references that a command sets, in the order in which `explain` answers them. */
 export function explainedReferences(command: Command): Reference[] {
   return command.view.resource.references.filter((reference) =>
-    command.input.some(([field]) => field.name === reference.column),
+    command.input.some(({ column, change }) => column.name === reference.column && change.kind === 'set'),
   )
 }

@@ -7,11 +7,14 @@ import { type Node, openNode, type Store } from '../../src/entry/node.ts'
 import { model } from '../../src/model/index.ts'
 import { Problem } from '../../src/problem.ts'
 import type { Caller, TenantId } from '../../src/schema/access.ts'
+import type { Expression } from '../../src/schema/expression.ts'
 import type { Field } from '../../src/schema/field.ts'
+import type { ShapeField } from '../../src/schema/shape.ts'
 import type { Value } from '../../src/value.ts'
 import { buildViews } from '../../src/version/view.ts'
 import type { Command, Condition, WriteRequest } from '../../src/write/command.ts'
 import { commit } from '../../src/write/commit.ts'
+import type { Assignment } from '../../src/write/input.ts'
 import { planWrite } from '../../src/write/plan.ts'
 import { complaintsAbout } from '../support/accounting.ts'
 import { type Draw, withRandomChoices } from '../support/random-model.ts'
@@ -77,13 +80,22 @@ function randomRequest(draw: Draw, tenant: TenantId, place: number): WriteReques
   }
 }
 
+/** A value for a column; a document in a patch is merged into what is there. */
+function assigned(kind: Command['kind'], column: ShapeField, value: Value): Assignment {
+  const isMerged = kind === 'patch' && column.kind === 'json' && typeof value === 'string' && value.startsWith('{')
+  const patch: Expression = { op: 'bound', index: 0, kind: 'json' }
+  const merged: Expression = { op: 'merged', of: column.read, patch }
+  const change = { kind: 'compute', expression: merged, values: [value], shape: 'merge' } as const
+  return { column, value, change: isMerged ? change : { kind: 'set' } }
+}
+
 /** What there is before: users and posts of theirs. */
 function founding(tenant: TenantId): WriteRequest[] {
   const caller: Caller = { kind: 'service', tenant, scopes: new Set(), actor: 'test' }
   const put = (name: string, n: number, values: Record<string, Value>): WriteRequest => {
     const resource = view.resources.get(name)!
     const writable = [...resource.fields.values()].filter((field) => field.writable)
-    const input = writable.map((field) => [field, values[field.name] ?? field.fallback ?? null] as const)
+    const input = writable.map((field) => assigned('replace', field, values[field.name] ?? field.fallback ?? null))
     const condition: Condition = { kind: 'none' }
     const command: Command = { kind: 'replace', view: resource, id: idOf(n), input, condition, pointer: '' }
     const now = '2026-01-01T00:00:00.000Z'
@@ -95,7 +107,7 @@ function founding(tenant: TenantId): WriteRequest[] {
   ])
 }
 
-const describe = ({ kind, id, input, condition }: Command) => [kind, id, input.map(([, value]) => value), condition]
+const describe = ({ kind, id, input, condition }: Command) => [kind, id, input.map(({ value }) => value), condition]
 
 function randomCaller(draw: Draw, tenant: TenantId): Caller {
   const base = { tenant, scopes: new Set(['read', 'write', ...draw.some(['editor'], 1)]), actor: 'test' }
@@ -111,7 +123,7 @@ function randomCommand(draw: Draw, pointer: string, fresh: number): Command {
   const id = kind === 'create' ? idOf(0x1000 + fresh) : idOf(draw.int(0, 3))
   const writable = [...resource.fields.values()].filter((field) => field.writable)
   const fields = kind === 'delete' ? [] : kind === 'patch' ? draw.some(writable, 3) : writable
-  const input = fields.map((field) => [field, randomInput(draw, field)] as const)
+  const input = fields.map((field) => assigned(kind, field, randomInput(draw, field)))
   return { kind, view: resource, id, input, condition: randomCondition(draw, kind), pointer }
 }
 

@@ -86,7 +86,7 @@ function referringCommands(draft: Draft): object[] | null {
   })
   const body = example.exampleInput(draft.model, view)
   for (const [name, field] of view.fields) {
-    const reference = view.resource.references.find((each) => each.column === field.name)
+    const reference = view.resource.references.find((each) => each.column === field.column?.field.name)
     if (reference) body[name] = { $ref: `new-${reference.to}` }
   }
   return [...makes, { do: 'create', resource: view.name, body }]

@@ -1,5 +1,8 @@
+import { evaluate } from '../../schema/evaluate.ts'
 import type { Field } from '../../schema/field.ts'
-import type { Model } from '../../schema/model.ts'
+import type { Model, Resource } from '../../schema/model.ts'
+import type { ShapeField } from '../../schema/shape.ts'
+import type { Json } from '../../value.ts'
 import type { ResourceView } from '../../version/view.ts'
 import { fallbackOf } from './value.ts'
 
@@ -31,54 +34,66 @@ type Values = Record<string, unknown>
 
 /** A record as it is just after its creation. */
 export function exampleRecord(model: Model, view: ResourceView): Values {
-  return Object.fromEntries([...view.fields].map(([name, field]) => [name, exampleValue(model, view, field)]))
+  return Object.fromEntries([...view.fields].map(([name, field]) => [name, exampleOf(model, view, field)]))
+}
+
+/** What a field of a version shows of the example of the tables. */
+function exampleOf(model: Model, { resource }: ResourceView, { read }: ShapeField): Json {
+  return evaluate(read, (leaf) => {
+    const field = leaf.op === 'column' ? resource.fields.get(leaf.name) : undefined
+    return field ? exampleValue(model, resource, field) : null
+  })
 }
 
 /** The same record after the change that `examplePatch` makes. */
 export function exampleChanged(model: Model, view: ResourceView): Values {
   const record = { ...exampleRecord(model, view), ...examplePatch(model, view) }
-  for (const [name, field] of view.fields) {
-    if (field.name === 'version') record[name] = 2
-    if (field.name === 'updatedAt') record[name] = changed
+  for (const [name, { column }] of view.fields) {
+    if (column?.field.name === 'version') record[name] = 2
+    if (column?.field.name === 'updatedAt' && column.isSame) record[name] = changed
   }
   return record
 }
 
 /** The body that creates the record: every field that a caller may write. */
 export function exampleInput(model: Model, view: ResourceView): Values {
-  const writable = [...view.fields].filter(([, field]) => field.writable)
-  return Object.fromEntries(writable.map(([name, field]) => [name, exampleValue(model, view, field)]))
+  const inputOf = (fields: Iterable<ShapeField>): Values =>
+    Object.fromEntries(
+      [...fields]
+        .filter((field) => field.writable)
+        .map((field) => [field.name, field.members ? inputOf(field.members) : exampleOf(model, view, field)]),
+    )
+  return inputOf(view.fields.values())
 }
 
 /** A change of one field, of a plain value where the resource has one. */
 export function examplePatch(model: Model, view: ResourceView): Values {
-  const writable = [...view.fields].filter(([, field]) => field.writable)
+  const writable = [...view.fields].filter(([, field]) => field.writable && field.members === null)
   const [name, field] = writable.find(([, each]) => each.kind === 'text') ?? writable[0] ?? []
   if (name === undefined || field === undefined) return {}
   const other = `Another ${wordsOf(name)}`
-  const value = field.kind === 'text' && accepts(field, other) ? other : exampleValue(model, view, field)
+  const value = field.kind === 'text' && accepts(field, other) ? other : exampleOf(model, view, field)
   return { [name]: value }
 }
 
-function exampleValue(model: Model, view: ResourceView, field: Field): unknown {
-  const { resource } = view
+function exampleValue(model: Model, resource: Resource, field: Field): Json {
   const derived = resource.derived.get(field.name)
   if (derived?.kind === 'count' || derived?.kind === 'sum') return 0
-  if (derived?.kind === 'max') return field.nullable ? null : field.fallback
+  if (derived?.kind === 'max') return field.nullable ? null : (field.fallback ?? null)
   if (derived) {
-    const source = view.other(derived.source)
-    const copied = source.resource.fields.get(derived.field ?? '')
-    return copied ? exampleValue(model, source, copied) : null
+    const source = model.resources.get(derived.source)
+    const copied = source?.fields.get(derived.field ?? '')
+    return source && copied ? exampleValue(model, source, copied) : null
   }
   if (field.name === 'version') return 1
-  if (field.kind !== 'id') return fitting(field)
+  if (field.kind !== 'id') return fitting(field) as Json
   const target = resource.references.find((reference) => reference.column === field.name)?.to ?? resource.name
   return exampleId(model, target)
 }
 
 /** A value to compare a field with, never null. */
-export function exampleTerm(model: Model, view: ResourceView, field: Field): unknown {
-  return exampleValue(model, view, field) ?? fitting(field)
+export function exampleTerm(model: Model, view: ResourceView, field: ShapeField): unknown {
+  return exampleOf(model, view, field) ?? fitting(field)
 }
 
 /**

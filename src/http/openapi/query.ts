@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi'
-import type { Operator } from '../../read/query.ts'
+import { type Operator, valueOperators } from '../../read/filter.ts'
+import { filterColumn, sortColumn } from '../../read/names.ts'
 import type { Field, FieldKind } from '../../schema/field.ts'
 import { limits } from '../../schema/limits.ts'
 import type { ResourceView } from '../../version/view.ts'
@@ -21,7 +22,7 @@ const text = (pattern: string, maxLength: number) => z.string().openapi({ patter
 export function listParameters(draft: Draft, view: ResourceView): z.ZodObject {
   return z.object({
     sort: sortParameter(view),
-    ...pagingParameters(view.resource.pageRowsMax),
+    ...pagingParameters(view.pageRowsMax),
     before: parameter(
       cursorSchema,
       'The `rel="prev"` cursor of a page: the page before it. Not beside `after`.',
@@ -69,7 +70,7 @@ export function pagingParameters(rowsMax: number): Shape {
 }
 
 function sortParameter(view: ResourceView): z.ZodType {
-  const names = [...view.fields].filter(([, field]) => view.resource.sortable.has(field.name)).map(([name]) => name)
+  const names = [...view.fields.values()].filter((field) => sortColumn(view, field)).map((field) => field.name)
   const key = `-?(${names.join('|')})`
   const longest = Math.max(...names.map((name) => name.length)) + 2
   return parameter(
@@ -122,9 +123,11 @@ const meaning: Readonly<Record<Operator, string>> = {
 function filters(draft: Draft, view: ResourceView): Shape {
   const shape: Shape = {}
   for (const [name, field] of view.fields) {
-    if (!view.resource.filterable.has(field.name)) continue
+    const column = filterColumn(view, field)
+    if (!column) continue
+    const operators = operatorsByKind[field.kind].filter((each) => column.isSame || valueOperators.includes(each))
     const term = exampleTerm(draft.model, view, field)
-    for (const operator of [...operatorsByKind[field.kind], ...(field.nullable ? (['null'] as const) : [])]) {
+    for (const operator of [...operators, ...(field.nullable ? (['null'] as const) : [])]) {
       const described = `Only records whose \`${name}\` ${meaning[operator]}.`
       shape[operator === 'eq' ? name : `${name}[${operator}]`] = parameter(
         filterSchema(field, operator),

@@ -37,7 +37,7 @@ export function listRoute(subject: Subject): Route {
       subject,
       'list',
       `List ${view.name}`,
-      `A page of the records that the caller may read, at most ${view.resource.pageRowsMax} of them. Filters stand beside one another and all hold; a query has at most ${limits.filterTermsMax}. ${accessText(view)}`,
+      `A page of the records that the caller may read, at most ${view.pageRowsMax} of them. Filters stand beside one another and all hold; a query has at most ${limits.filterTermsMax}. ${accessText(view)}`,
     ),
     {
       method: 'get',

@@ -1,9 +1,19 @@
 import { z } from '@hono/zod-openapi'
-import type { Field } from '../../schema/field.ts'
+import type { Derived } from '../../schema/derived.ts'
 import { limits } from '../../schema/limits.ts'
+import type { ShapeField } from '../../schema/shape.ts'
 import type { ResourceView } from '../../version/view.ts'
 import type { Draft, Registry } from './draft.ts'
-import { fallbackOf, freeText, idSchema, inputValue, instantSchema, recordValue, wholeNumber } from './value.ts'
+import {
+  derivedOf,
+  fallbackOf,
+  freeText,
+  idSchema,
+  inputValue,
+  instantSchema,
+  recordValue,
+  wholeNumber,
+} from './value.ts'
 
 /** The schemas of one resource, each a component of the document. */
 export interface RecordSchemas {
@@ -38,8 +48,7 @@ export function recordSchemas({ view, registry }: Draft): ReadonlyMap<string, Re
 
 function schemasOf(view: ResourceView, find: (resource: string) => RecordSchemas, registry: Registry): RecordSchemas {
   const prefix = schemaName(view)
-  const fields = [...view.fields]
-  const values = fields.map(([name, field]) => [name, ofRecord(view, field)] as const)
+  const values = [...view.fields].map(([name, field]) => [name, ofRecord(view, field)] as const)
   const record = registry.register(
     `${prefix}Record`,
     z.object(Object.fromEntries(values)).openapi({ description: `A record of ${view.name}.` }),
@@ -65,7 +74,7 @@ function schemasOf(view: ResourceView, find: (resource: string) => RecordSchemas
     ...{ record, selection, input, patch },
     page: registry.register(
       `${prefix}Page`,
-      pageOf(z.union([record, selection]), view.resource.pageRowsMax)
+      pageOf(z.union([record, selection]), view.pageRowsMax)
         .extend({
           count: wholeNumber(0).optional().openapi({ description: 'All that match, with `count=exact` only.' }),
         })
@@ -80,9 +89,10 @@ function schemasOf(view: ResourceView, find: (resource: string) => RecordSchemas
   }
 }
 
-function ofRecord(view: ResourceView, field: Field): z.ZodType {
+function ofRecord(view: ResourceView, field: ShapeField): z.ZodType {
   const description = describe(view, field)
-  const schema = recordValue(view, field).openapi({
+  const members = field.members?.map((member) => [member.name, ofRecord(view, member)] as const)
+  const schema = (members ? z.object(Object.fromEntries(members)) : recordValue(view, field)).openapi({
     ...(description !== '' && { description }),
     ...(!field.writable && { readOnly: true }),
   })
@@ -91,11 +101,22 @@ function ofRecord(view: ResourceView, field: Field): z.ZodType {
 
 /** The body of a write. `ids` is what may stand for the id of another record. */
 export function bodySchema(view: ResourceView, use: 'input' | 'patch', ids: z.ZodType = idSchema): z.ZodObject {
-  const members = [...view.fields]
-    .filter(([, field]) => field.writable)
-    .map(([name, field]) => {
+  return membersOf(view, view.fields.values(), use, ids)
+}
+
+function membersOf(
+  view: ResourceView,
+  fields: Iterable<ShapeField>,
+  use: 'input' | 'patch',
+  ids: z.ZodType,
+): z.ZodObject {
+  const members = [...fields]
+    .filter((field) => field.writable)
+    .map((field) => {
+      const { name } = field
       const description = describe(view, field)
-      const value = field.kind === 'id' ? ids : inputValue(field)
+      const inside = field.members && membersOf(view, field.members, use, ids)
+      const value = inside ?? (field.kind === 'id' ? ids : inputValue(field))
       const told = description === '' ? value : value.openapi({ description })
       const schema = field.nullable ? told.nullable() : told
       if (use === 'patch') return [name, schema.optional()] as const
@@ -108,18 +129,31 @@ export function bodySchema(view: ResourceView, use: 'input' | 'patch', ids: z.Zo
 }
 
 /** What Perigee itself puts into a field, or what the id in it is of. */
-function describe(view: ResourceView, { name }: Field): string {
-  const { resource } = view
-  const derived = resource.derived.get(name)
-  const source = derived && view.other(derived.source).name
-  if (derived?.kind === 'copy') return `The ${derived.field} of the record of ${source} in ${derived.link}, kept equal.`
-  if (derived?.kind === 'count') return `How many records of ${source} have this one in ${derived.link}.`
-  if (derived?.kind === 'sum')
-    return `The sum of ${derived.field} over the records of ${source} with this one in ${derived.link}.`
-  if (derived) return `The greatest ${derived.field} of the records of ${source} with this one in ${derived.link}.`
-  const reference = resource.references.find((each) => each.column === name)
+function describe(view: ResourceView, field: ShapeField): string {
+  const derived = derivedOf(view, field)
+  if (derived) return describeDerived(view, derived)
+  const name = field.column?.field.name ?? field.name
+  const reference = view.resource.references.find((each) => each.column === name)
   if (reference) return `The id of a record of ${view.other(reference.to).name}.`
   return descriptionByName[name] ?? ''
+}
+
+function describeDerived(view: ResourceView, derived: Derived): string {
+  const source = view.other(derived.source)
+  const [link, field] =
+    derived.kind === 'copy'
+      ? [view.pathOf(derived.link), source.pathOf(derived.field ?? '')]
+      : [source.pathOf(derived.link), source.pathOf(derived.field ?? '')]
+  switch (derived.kind) {
+    case 'copy':
+      return `The ${field} of the record of ${source.name} in ${link}, kept equal.`
+    case 'count':
+      return `How many records of ${source.name} have this one in ${link}.`
+    case 'sum':
+      return `The sum of ${field} over the records of ${source.name} with this one in ${link}.`
+    case 'max':
+      return `The greatest ${field} of the records of ${source.name} with this one in ${link}.`
+  }
 }
 
 const descriptionByName: Readonly<Record<string, string>> = {

@@ -1,6 +1,8 @@
 import { OpenAPIHono, z } from '@hono/zod-openapi'
-import type { Field } from '../../schema/field.ts'
+import type { Derived } from '../../schema/derived.ts'
+import { type Field, toJson } from '../../schema/field.ts'
 import { limits } from '../../schema/limits.ts'
+import type { ShapeField } from '../../schema/shape.ts'
 import type { ResourceView } from '../../version/view.ts'
 
 /** What JSON Schema says of the values of a field. */
@@ -33,12 +35,18 @@ export function freeText(charsMax: number = limits.bodyBytesMax) {
 }
 
 /** The values of a field in a record, null apart. */
-export function recordValue(view: ResourceView, field: Field): z.ZodType {
+export function recordValue(view: ResourceView, field: ShapeField): z.ZodType {
   if (field.kind === 'id') return idSchema
   if (field.kind === 'instant') return instantSchema
   if (field.name === 'version') return wholeNumber(1)
-  if (view.resource.derived.get(field.name)?.kind === 'count') return wholeNumber(0)
+  const derived = derivedOf(view, field)
+  if (derived?.kind === 'count') return wholeNumber(0)
   return given(keptBy(view, field))
+}
+
+/** What a field of the view follows, where it is a derived column as it is. */
+export function derivedOf({ resource }: ResourceView, { column }: ShapeField): Derived | undefined {
+  return column?.isSame ? resource.derived.get(column.field.name) : undefined
 }
 
 /** The values of a field in a body, null apart. */
@@ -50,16 +58,15 @@ export function inputValue(field: Field): z.ZodType {
 }
 
 /** The field whose schema the stored values keep: a copy has the values of the field that it follows. */
-function keptBy(view: ResourceView, field: Field): Field {
-  const derived = view.resource.derived.get(field.name)
+function keptBy(view: ResourceView, field: ShapeField): Field {
+  const derived = derivedOf(view, field)
   const followed = derived?.kind === 'copy' && view.other(derived.source).resource.fields.get(derived.field ?? '')
   return followed || field
 }
 
 /** What the table stores when the caller gives nothing, as JSON carries it. */
-export function fallbackOf({ kind, fallback }: Field): unknown {
-  if (kind === 'boolean' && fallback !== null) return fallback === 1
-  return kind === 'json' && typeof fallback === 'string' ? JSON.parse(fallback) : fallback
+export function fallbackOf(field: Field): unknown {
+  return field.fallback === undefined ? undefined : toJson(field, field.fallback)
 }
 
 /** The field's own schema with the limits that hold beside it. Where no JSON Schema can say it, the kind alone. */

@@ -1,0 +1,115 @@
+import type { z } from 'zod'
+import type { Json, Value } from '../value.ts'
+import { isName, nameRule, reservedFields } from './check-table.ts'
+import { evaluateOn } from './evaluate.ts'
+import { type Expression, fill, replaceLeaves } from './expression.ts'
+import { type Field, type FieldKind, kindSchema, toJson, toStored } from './field.ts'
+import type { OldField } from './lens.ts'
+import type { Relation } from './model.ts'
+import type { ColumnLink, ShapeField } from './shape.ts'
+
+/** A lens that does not fit what it is declared of; the message says why, and what would. */
+export class LensMistake extends Error {}
+
+/** A shape that lenses turn into an older one, the newest lens first. */
+export interface Draft {
+  name: string
+  fields: Map<string, ShapeField>
+  relations: Map<string, Relation>
+  /** By column. */
+  readonly puts: Map<string, Expression>
+  pageRowsMax: number
+}
+
+export function given(path: string): Expression {
+  return { op: 'given', path }
+}
+
+/** A field of the newer version that a lens may change; groups are none. */
+export function fieldIn(draft: Draft, name: string, kinds?: readonly FieldKind[]): ShapeField {
+  const field = draft.fields.get(name)
+  if (!field) {
+    const names = [...draft.fields.keys()].join(', ')
+    throw new LensMistake(`there is no field "${name}" in the version that it leads to; there are ${names}.`)
+  }
+  if (name === 'id' || name === 'version') throw new LensMistake(`"${name}" is the same in every version.`)
+  if (field.members !== null) throw new LensMistake(`"${name}" is an object of fields there; name one of its fields.`)
+  if (kinds && !kinds.includes(field.kind))
+    throw new LensMistake(`"${name}" is ${field.kind}; this lens is for ${kinds.join(', ')}.`)
+  return field
+}
+
+export function newName(name: string): string {
+  if (!isName(name) || reservedFields.includes(name))
+    throw new LensMistake(`"${name}" is no name; ${nameRule}, and none that queries use.`)
+  return name
+}
+
+/** A name that nothing has in the older version. */
+export function freeName(draft: Draft, name: string, going: readonly string[] = []): string {
+  const taken = [...draft.fields.keys(), ...draft.relations.keys()].filter((each) => !going.includes(each))
+  if (taken.includes(name)) throw new LensMistake(`there is a "${name}" already.`)
+  return newName(name)
+}
+
+/** Puts `made` in the place of the first of `names`, which go. */
+export function replaceFields(draft: Draft, names: readonly string[], made: readonly ShapeField[]) {
+  const entries = [...draft.fields]
+  const at = entries.findIndex(([name]) => names.includes(name))
+  const rest = entries.filter(([name]) => !names.includes(name))
+  const before = at < 0 ? rest.length : at
+  draft.fields = new Map([
+    ...rest.slice(0, before),
+    ...made.map((field) => [field.name, field] as const),
+    ...rest.slice(before),
+  ])
+}
+
+/** Makes what is written from what an older version sends: `replace` says what stands for a path. */
+export function replaceGiven(draft: Draft, replace: (path: string) => Expression | null) {
+  for (const [column, expression] of draft.puts) {
+    const older = replaceLeaves(expression, (leaf) => (leaf.op === 'given' && replace(leaf.path)) || leaf)
+    draft.puts.set(column, older)
+  }
+}
+
+/** One value in another form, by a pair of expressions over it. */
+export interface Conversion {
+  readonly was: OldField
+  /** What it is called in the older version, where that is another name. */
+  readonly name?: string
+  readonly toOld: Expression
+  readonly toNew: Expression
+  /** Whether each value of the newer version comes back as it was. */
+  readonly isExact: boolean
+  /** Whether one value is always one other, so that equality can be looked up in the column. */
+  readonly isOneToOne: boolean
+}
+
+export function convertField(draft: Draft, field: ShapeField, conversion: Conversion) {
+  const { was, toOld, toNew, isExact, isOneToOne, name = field.name } = conversion
+  const { column } = field
+  const older: ShapeField = {
+    ...field,
+    ...oldField(was),
+    ...{ name, read: fill(toOld, field.read), isExact: field.isExact && isExact },
+    fallback: field.fallback === undefined ? undefined : stored(was, evaluateOn(toOld, toJson(field, field.fallback))),
+    column: isOneToOne && column ? { ...column, isSame: false, toColumn: through(field, column, was, toNew) } : null,
+  }
+  replaceFields(draft, [field.name], [older])
+  replaceGiven(draft, (path) => (path === field.name ? fill(toNew, given(name)) : null))
+}
+
+function through(field: Field, column: ColumnLink, was: OldField, toNew: Expression): ColumnLink['toColumn'] {
+  return (value) => column.toColumn(stored(field, evaluateOn(toNew, toJson(was, value))))
+}
+
+export function stored(field: { readonly kind: FieldKind }, value: Json): Value {
+  return value === null ? null : toStored(field, value)
+}
+
+/** What old clients know of a field, in full. */
+export function oldField(was: OldField): Pick<ShapeField, 'kind' | 'nullable' | 'values'> & { schema: z.ZodType } {
+  const { kind, nullable = false, values = [] } = was
+  return { kind, nullable, values, schema: was.schema ?? kindSchema(kind, { values }) }
+}
