@@ -1,11 +1,11 @@
-import { type Context, Hono, type HonoRequest } from 'hono'
+import { type Context, Hono } from 'hono'
 import { MemoryCache } from '../cache/memory.ts'
 import type { Seq } from '../log/position.ts'
-import { Problem, problemCodes, problemType } from '../problem.ts'
+import { assert, Problem, problemCodes, problemType } from '../problem.ts'
 import { limits } from '../schema/limits.ts'
 import { andThen, type Soon } from '../soon.ts'
 import type { Reader } from '../store/reader.ts'
-import { buildViews } from '../version/view.ts'
+import { buildViews, type View } from '../version/view.ts'
 import { createAuthenticate } from './auth.ts'
 import { hasLongBody } from './body.ts'
 import { allowOrigin, optionsHeaders } from './cors.ts'
@@ -25,12 +25,12 @@ export interface App {
 
 export function createApp(options: AppOptions): App {
   const views = buildViews(options.model)
-  const newest = views.get(options.model.versions.at(-1)?.date ?? '')
-  if (!newest) throw new Error('broken invariant: a model has a version')
+  const defaultView = views.get(options.model.defaultVersion.date)
+  assert(defaultView, 'a model has its default version')
   const service: Service = {
     ...options,
     views,
-    newest,
+    defaultView,
     authenticate: createAuthenticate(options),
     answers: new MemoryCache(limits.answerCacheBytesMax),
   }
@@ -40,12 +40,12 @@ export function createApp(options: AppOptions): App {
   addOperations(hono, service)
   addDocuments(hono, service)
   hono.notFound((c) => {
-    const names = [...newest.resources.keys()].map((name) => `/${name}`).join(', ')
+    const names = [...defaultView.resources.keys()].map((name) => `/${name}`).join(', ')
     throw new Problem('not-found', {
       detail: `There is no ${c.req.path.slice(0, 100)}; the resources are ${names}; see /docs.`,
     })
   })
-  hono.onError((error, c) => failure(service, error, c.req))
+  hono.onError((error, c) => failure(service, error, c))
   const local: Local = (request) => {
     const asked = request.method === 'HEAD' ? new Request(request.url, { headers: request.headers }) : request
     return (asked.method === 'GET' ? keptResponse(service, asked) : null) ?? hono.fetch(asked)
@@ -67,7 +67,8 @@ function serve(service: Service, local: Local, request: Request): Soon<Response>
 
 /** What the node puts around its own answer. A problem of its own was read at no position of the log, so it tells none. */
 function around(service: Service, through: Through, local: Local, request: Request): Soon<Response> {
-  const fail = (error: unknown) => problemAnswer(service, error, request, new URL(request.url).pathname)
+  const fail = (error: unknown) =>
+    problemAnswer(service, error, request, new URL(request.url).pathname, service.defaultView)
   try {
     const response = through.answer(request, local, service)
     return response instanceof Promise ? response.catch(fail) : response
@@ -84,9 +85,9 @@ function measured(service: Service, route: string, handler: Handler): (c: Contex
   const answerWithin = (c: Context, start: number): Soon<Response> => {
     try {
       const response = handler(c, start)
-      return response instanceof Promise ? response.catch((error) => failure(service, error, c.req)) : response
+      return response instanceof Promise ? response.catch((error) => failure(service, error, c)) : response
     } catch (error) {
-      return failure(service, error, c.req)
+      return failure(service, error, c)
     }
   }
   return (c) => {
@@ -100,8 +101,9 @@ function measured(service: Service, route: string, handler: Handler): (c: Contex
 
 function addResources(hono: Hono, service: Service, alias: string | null) {
   const prefix = alias === null ? '' : `/${alias}`
-  const view = alias === null ? service.newest : (service.views.get(alias) ?? service.newest)
-  for (const name of view.resources.keys()) {
+  // Without an alias, a path may be of any version: which, the header says, or the key.
+  const views = [...service.views.values()].filter((view) => alias === null || view.version.alias === alias)
+  for (const name of new Set(views.flatMap((view) => [...view.resources.keys()]))) {
     const [list, one, history] = [`/${name}`, `/${name}/:id`, `/${name}/:id/history`]
     const on = (method: string, route: string, handler: Handler) =>
       hono.on(method, prefix + route, measured(service, route, handler))
@@ -169,7 +171,7 @@ function addOperations(hono: Hono, service: Service) {
 function addDocuments(hono: Hono, service: Service) {
   hono.get('/openapi.json', async () => {
     const { openApiDocument } = await import('./openapi.ts')
-    const text = openApiDocument(service.model, service.newest)
+    const text = openApiDocument(service.model, service.defaultView)
     return new Response(text, { headers: { ...jsonHeaders, 'Cache-Control': 'public, max-age=60' } })
   })
   hono.get('/docs', async () => {
@@ -199,12 +201,14 @@ function nullWhereAway(error: unknown): null {
 }
 
 /** What a handler threw as an answer, at the position that it was read at, or without where the database is away. */
-async function failure(service: Service, error: unknown, { raw, path }: HonoRequest): Promise<Response> {
-  if (!(error instanceof Problem) || error.status >= 500) return problemAnswer(service, error, raw, path)
+async function failure(service: Service, error: unknown, c: Context): Promise<Response> {
+  const view: View | undefined = c.get('view')
+  const answer = (told: unknown, position?: Readonly<Record<string, string>>) =>
+    problemAnswer(service, told, c.req.raw, c.req.path, view ?? service.defaultView, position)
+  if (!(error instanceof Problem) || error.status >= 500) return answer(error)
   const seq = error.details.seq ?? (await positionOf(service.reader).catch((fault: Error) => fault))
-  if (seq instanceof Error) return problemAnswer(service, seq instanceof Problem ? error : seq, raw, path)
-  const token = service.sealer.seal({ epoch: service.epoch, seq: seq as Seq })
-  return problemAnswer(service, error, raw, path, { 'Consistency-Token': token })
+  if (seq instanceof Error) return answer(seq instanceof Problem ? error : seq)
+  return answer(error, { 'Consistency-Token': service.sealer.seal({ epoch: service.epoch, seq: seq as Seq }) })
 }
 
 /** Any error as an answer. What is no Problem is a fault of ours: it is reported with an id, and the caller gets the id. */
@@ -213,9 +217,10 @@ function problemAnswer(
   error: unknown,
   request: Request,
   path: string,
+  view: View,
   position: Readonly<Record<string, string>> = {},
 ): Response {
-  const headers: Record<string, string> = { 'API-Version': service.newest.version.date, ...position }
+  const headers: Record<string, string> = { 'API-Version': view.version.date, ...position }
   if (hasLongBody(request)) headers.Connection = 'close'
   return problemResponse(error instanceof Problem ? error : faultOf(service, error), path, headers)
 }

@@ -180,9 +180,9 @@ class Routing {
     const path = recordPath(url)
     if (path === null) return null
     try {
-      const view = chooseView(service.views, service.newest, path.alias, headers.get('api-version'))
       const caller = await service.authenticate(headers.get('authorization'))
       requireScope(caller, 'read')
+      const view = chooseView(service, caller, path.alias, headers.get('api-version'))
       return { caller, view: resourceOf(view, path.name), id: path.id }
     } catch (error) {
       if (error instanceof Problem) return null
@@ -288,7 +288,7 @@ function consistencyOf({ headers }: Request, { sealer }: Service): Consistency |
 }
 
 /** Whether a URL is of the model's records, and not of what every node says of itself. */
-function isOfRecords({ request, service: { views, newest } }: Visit): boolean {
+function isOfRecords({ request, service: { views } }: Visit): boolean {
   const first = /^https?:\/\/[^/]+\/([^/?#]*)/.exec(request.url)?.[1] ?? ''
-  return newest.resources.has(first) || views.has(first)
+  return views.has(first) || [...views.values()].some((view) => view.resources.has(first))
 }

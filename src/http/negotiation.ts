@@ -1,17 +1,25 @@
 import { isAtLeast, type Position, type TokenSealer } from '../log/position.ts'
 import { Problem } from '../problem.ts'
+import type { Caller } from '../schema/access.ts'
 import { limits } from '../schema/limits.ts'
 import type { View } from '../version/view.ts'
 import type { CommandKind, Condition } from '../write/command.ts'
 
-/** The view that a request asks for: by URL alias, else by header, else the newest version. */
+/** The views of an app: by date and by alias, and the one for requests that name none. */
+export interface Views {
+  readonly views: ReadonlyMap<string, View>
+  readonly defaultView: View
+}
+
+/** The view of a request: by URL alias, else by header, else what its key is pinned to, else the model's default. */
 export function chooseView(
-  views: ReadonlyMap<string, View>,
-  newest: View,
+  { views, defaultView }: Views,
+  caller: Caller,
   alias: string | null,
   header: string | null,
 ): View {
-  if (alias === null && header === null) return newest
+  if (alias === null && header === null)
+    return caller.version === undefined ? defaultView : pinned(views, caller.version)
   const byAlias = alias === null ? undefined : views.get(alias)
   const byHeader = header === null ? undefined : views.get(header)
   if (alias !== null && header !== null && byAlias !== byHeader) {
@@ -21,12 +29,23 @@ export function chooseView(
   }
   const view = byAlias ?? byHeader
   if (view) return view
-  const dates = [...new Set([...views.values()].map((each) => each.version.date))]
-  const detail = `There is no such API version; there are ${dates.join(', ')}.`
+  const detail = `There is no such API version; there are ${datesOf(views)}.`
   throw new Problem('unknown-version', {
     detail,
     errors: [{ header: 'API-Version', code: 'unknown-version', message: detail }],
   })
+}
+
+function pinned(views: ReadonlyMap<string, View>, date: string): View {
+  const view = views.get(date)
+  if (view) return view
+  throw new Problem('unknown-version', {
+    detail: `The key is pinned to the API version ${date}, which is no more; there are ${datesOf(views)}. Name one in API-Version, or have the key pinned anew.`,
+  })
+}
+
+function datesOf(views: ReadonlyMap<string, View>): string {
+  return [...new Set([...views.values()].map((each) => each.version.date))].join(', ')
 }
 
 /** What a reader expects of the position that it is answered from. */
@@ -79,6 +98,13 @@ export function parseIdempotencyKey(header: string | null): string | null {
   })
 }
 
+/**
+ * The version of a record in its ETag: `7-v3`, or `7.1842-v3` where it was read with others. A tag names the API version
+ * that it was given in, so that no cache takes one representation for another; what it says of the record is the same in
+ * every version.
+ */
+const recordTag = /^(\d{1,15})(?:\.\d{1,15})?(?:-[a-zA-Z0-9]{1,63})?$/
+
 const entityTag = /^(W\/)?"([!#-~]*)"$/
 
 /** The condition of a write (RFC 9110 section 13.1). A tag that is not of ours matches no version. */
@@ -96,7 +122,7 @@ export function parseCondition(ifMatch: string | null, ifNoneMatch: string | nul
   const versions = ifMatch.split(',').map((text) => {
     const tag = entityTag.exec(text.trim())
     if (!tag) throw invalidHeader('If-Match', 'is * or the ETag of a record, in double quotes.')
-    const version = tag[1] ? null : /^(\d{1,15})(?:\.\d+)?$/.exec(tag[2] ?? '')
+    const version = tag[1] ? null : recordTag.exec(tag[2] ?? '')
     return version ? Number(version[1]) : -1
   })
   return { kind: 'versions', versions }

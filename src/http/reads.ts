@@ -51,7 +51,7 @@ function readOne(request: ReadRequest, service: Service): Soon<Read> {
   const selection = search === '' ? everything : parseRecordQuery(view, search)
   return andThen(readRecord(planRecord(view, parseId(id), selection, caller), service.reader), (found) => {
     if (found.record === null) throw notFound(request, service, found.seq)
-    const tag = found.head === null ? `"${found.version}"` : `"${found.version}.${found.head}"`
+    const tag = `"${found.version}${found.head === null ? '' : `.${found.head}`}-${view.alias}"`
     return { body: found.record, tag, seq: found.seq, links: null }
   })
 }
@@ -70,8 +70,9 @@ async function readChanges(request: ReadRequest, service: Service): Promise<Read
   return pageRead(request, service, page)
 }
 
-function pageRead({ path, search }: ReadRequest, { epoch }: Service, page: Page): Read {
-  return { body: pageBody(page), tag: `"${epoch}-${page.head}"`, seq: page.seq, links: pageLinks(path, search, page) }
+function pageRead({ path, search, view }: ReadRequest, { epoch }: Service, page: Page): Read {
+  const tag = `"${epoch}-${page.head}-${view.alias}"`
+  return { body: pageBody(page), tag, seq: page.seq, links: pageLinks(path, search, page) }
 }
 
 /** A record that is not here is not there only where this node has what the caller has seen. */
@@ -86,7 +87,8 @@ function readHandler(service: Service, name: string, alias: string | null, route
     const { headers, url } = c.req.raw
     return andThen(service.authenticate(headers.get('authorization')), (caller) => {
       requireScope(caller, 'read')
-      const version = chooseView(service.views, service.newest, alias, headers.get('api-version'))
+      const version = chooseView(service, caller, alias, headers.get('api-version'))
+      c.set('view', version)
       const view = resourceOf(version, name)
       if (resolve(view.resource.access.read, caller).kind === 'never') refuseUnreadable(caller, name)
       const consistency = parseConsistency(headers.get('consistency'), headers.get('consistency-token'), service.sealer)

@@ -56,7 +56,8 @@ export interface Through {
 /** What handlers share. */
 export interface Service extends AppOptions {
   readonly views: ReadonlyMap<string, View>
-  readonly newest: View
+  /** What requests get that name no version. */
+  readonly defaultView: View
   readonly authenticate: Authenticate
   readonly answers: MemoryCache<ReadAnswer>
 }

@@ -53,7 +53,8 @@ function handler(
     const caller = await service.authenticate(headers.get('authorization'))
     requireScope(caller, 'write')
     refuseQuery(url)
-    const view = chooseView(service.views, service.newest, alias, headers.get('api-version'))
+    const view = chooseView(service, caller, alias, headers.get('api-version'))
+    c.set('view', view)
     const key = parseIdempotencyKey(headers.get('idempotency-key'))
     const bytes = type === null ? null : await readBody(c.req.raw, type)
     const parsed = parse(c, view, bytes)
@@ -107,7 +108,7 @@ function present(
     'X-Request-Id': requestId,
     'Server-Timing': timing,
   }
-  if (version !== null) headers.ETag = `"${version}"`
+  if (version !== null) headers.ETag = `"${version}-${view.version.alias}"`
   if (status === 201 && id !== null) headers.Location = path.endsWith(id) ? path : `${path}/${id}`
   if (replayed) headers['Idempotency-Replayed'] = 'true'
   return new Response(body, { status, headers })

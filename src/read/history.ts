@@ -64,7 +64,7 @@ function imageSql(view: ResourceView): string {
       form: formOf(each.kind),
     }
   }
-  return `iif(h.image is null, null, ${recordSql(view.fields.values(), leaf)})`
+  return `json(iif(h.image is null, null, ${recordSql(view.fields.values(), leaf)}))`
 }
 
 /** The names of the fields that a change changed, from the names of the columns. */
@@ -74,5 +74,5 @@ function changedSql(view: ResourceView): string {
   )
   if (pairs.every(([column, name]) => column === name)) return 'json(h.changed)'
   const names = pairs.map(([column, name]) => `('${column}', '${name}')`).join(', ')
-  return `iif(h.changed is null, null, (select json_group_array(distinct m.column2) from json_each(h.changed) c join (values ${names}) m on m.column1 = c.value))`
+  return `json(iif(h.changed is null, null, (select json_group_array(distinct m.column2) from json_each(h.changed) c join (values ${names}) m on m.column1 = c.value)))`
 }

@@ -10,10 +10,13 @@ export type TenantId = string & { readonly brand: 'TenantId' }
  * Who asks. `anonymous`: no key, the public tenant. `service`: a key without a subject, which acts for the whole
  * tenant, so owner rules do not bind it. `user`: a key with a subject, the id of the record that owner rules compare.
  */
-export type Caller = { readonly tenant: TenantId; readonly scopes: ReadonlySet<string>; readonly actor: string } & (
-  | { readonly kind: 'anonymous' | 'service' }
-  | { readonly kind: 'user'; readonly subject: string }
-)
+export type Caller = {
+  readonly tenant: TenantId
+  readonly scopes: ReadonlySet<string>
+  readonly actor: string
+  /** The API version that its key is pinned to, by its date. */
+  readonly version?: string
+} & ({ readonly kind: 'anonymous' | 'service' } | { readonly kind: 'user'; readonly subject: string })
 
 export type Rule<F extends string = string> =
   | { readonly kind: 'anyone' }
@@ -109,11 +112,11 @@ export function callerShape(caller: Caller): string {
   return shape
 }
 
-/** Everything of a caller that decides what it may see: answers to callers of one identity are the same. */
+/** Everything of a caller that decides what it may see, and how: answers to callers of one identity are the same. */
 export function callerIdentity(caller: Caller): string {
   const known = identityByCaller.get(caller)
   if (known) return known
-  const identity = `${caller.tenant} ${caller.kind === 'user' ? caller.subject : ''} ${callerShape(caller)}`
+  const identity = `${caller.tenant} ${caller.kind === 'user' ? caller.subject : ''} ${callerShape(caller)} ${caller.version ?? ''}`
   identityByCaller.set(caller, identity)
   return identity
 }

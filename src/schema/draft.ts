@@ -2,7 +2,7 @@ import type { z } from 'zod'
 import type { Json, Value } from '../value.ts'
 import { isName, nameRule, reservedFields } from './check-table.ts'
 import { evaluateOn } from './evaluate.ts'
-import { type Expression, fill, replaceLeaves } from './expression.ts'
+import { type Expression, fill, type Leaf, replaceLeaves } from './expression.ts'
 import { type Field, type FieldKind, kindSchema, toJson, toStored } from './field.ts'
 import type { OldField } from './lens.ts'
 import type { Relation } from './model.ts'
@@ -68,9 +68,16 @@ export function replaceFields(draft: Draft, names: readonly string[], made: read
 /** Makes what is written from what an older version sends: `replace` says what stands for a path. */
 export function replaceGiven(draft: Draft, replace: (path: string) => Expression | null) {
   for (const [column, expression] of draft.puts) {
-    const older = replaceLeaves(expression, (leaf) => (leaf.op === 'given' && replace(leaf.path)) || leaf)
+    const older = replaceLeaves(expression, (leaf) => {
+      const made = leaf.op === 'given' ? replace(leaf.path) : null
+      return made && leaf.op === 'given' && leaf.isDefaulted ? replaceLeaves(made, defaulted) : (made ?? leaf)
+    })
     draft.puts.set(column, older)
   }
+}
+
+function defaulted(leaf: Leaf): Leaf {
+  return leaf.op === 'given' ? { ...leaf, isDefaulted: true } : leaf
 }
 
 /** One value in another form, by a pair of expressions over it. */

@@ -12,8 +12,11 @@ export type Expression = Leaf | Plain | Structure
 export type Leaf =
   /** A column of the record's row. */
   | { readonly op: 'column'; readonly name: string; readonly kind: FieldKind }
-  /** What a caller sends: a field by its path, `name` or `group/name`; `fallback` is what is taken where nothing is sent. */
-  | { readonly op: 'given'; readonly path: string; readonly fallback?: Json }
+  /**
+   * What a caller sends: a field by its path, `name` or `group/name`. Where nothing is sent, a create takes the column's
+   * default, or where that is not the one of this version (`isDefaulted`) the field's own.
+   */
+  | { readonly op: 'given'; readonly path: string; readonly isDefaulted?: true }
   /** A field that the caller's version does not have: what a new record gets, and what one that is there has. */
   | { readonly op: 'hidden'; readonly fresh: Json; readonly read: Expression }
   /** A value that a write binds. */

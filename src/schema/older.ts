@@ -237,7 +237,7 @@ function olderDefault(draft: Draft, { field: name, from }: Of<'changeDefault'>) 
   if (!field.writable) throw new LensMistake(`"${name}" is not written by callers.`)
   requireTaken(field, from, 'its old default')
   replaceFields(draft, [name], [{ ...field, fallback: stored(field, from) }])
-  replaceGiven(draft, (path) => (path === name ? { op: 'given', path, fallback: from } : null))
+  replaceGiven(draft, (path) => (path === name ? { op: 'given', path, isDefaulted: true } : null))
 }
 
 function olderLimit(draft: Draft, { of, from }: Of<'changeLimit'>) {

@@ -73,7 +73,7 @@ export function shapeOf(draft: Draft, resource: Resource): Shape {
     const paths = [...new Set(leavesOf(expression).flatMap((leaf) => (leaf.op === 'given' ? [leaf.path] : [])))]
     return {
       ...{ column: resource.fields.get(column) as Field, expression, given: paths },
-      isSame: expression.op === 'given' && expression.fallback === undefined,
+      isSame: expression.op === 'given' && !expression.isDefaulted,
       isExact: paths.every((path) => fieldByPath.get(path)?.isExact),
     }
   })

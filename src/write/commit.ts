@@ -121,7 +121,8 @@ function refusedByState(command: Command, visible: Cell, version: Cell): Problem
 }
 
 function stale(command: Command, visible: Cell, detail: string): Problem {
-  const headers = typeof visible === 'number' && command.pointer === '' ? { ETag: `"${visible}"` } : {}
+  const headers =
+    typeof visible === 'number' && command.pointer === '' ? { ETag: `"${visible}-${command.view.alias}"` } : {}
   return new Problem('precondition-failed', { detail, headers, ...at(command, 'stale-version', detail) })
 }
 

@@ -113,10 +113,10 @@ class Body {
   }
 
   /** What is sent in a field; where nothing is, what the field has then. */
-  value(path: string, fallback?: Json): Json {
+  value(path: string): Json {
     if (!this.has(path)) {
       const field = this.field(path)
-      return fallback === undefined ? toJson(field, field.fallback ?? null) : fallback
+      return toJson(field, field.fallback ?? null)
     }
     let value: unknown = this.values
     for (const name of path.split('/')) value = (value as Values)[name]
@@ -145,7 +145,7 @@ function storedOf(field: Field, value: Json): Value {
 function whole(put: Put, body: Body): Assignment {
   const { column, expression, given } = put
   const value = (): Value => {
-    const isTold = given.length === 0 || given.some((path) => body.has(path)) || hasFallback(expression)
+    const isTold = given.length === 0 || given.some((path) => body.has(path)) || isDefaulted(expression)
     return isTold ? storedOf(column, freshValue(expression, body)) : (column.fallback ?? null)
   }
   if (given.length === 0) return { column, value: value(), change: { kind: 'keep' } }
@@ -153,8 +153,8 @@ function whole(put: Put, body: Body): Assignment {
   return { column, value: value(), change: computed(put, given, body, false) }
 }
 
-function hasFallback(expression: Expression): boolean {
-  return leavesOf(expression).some((leaf) => leaf.op === 'given' && leaf.fallback !== undefined)
+function isDefaulted(expression: Expression): boolean {
+  return leavesOf(expression).some((leaf) => leaf.op === 'given' && leaf.isDefaulted)
 }
 
 /** Whether what is written depends on what is there: on what the caller's version does not show. */
@@ -165,7 +165,7 @@ function readsRow(expression: Expression): boolean {
 /** What a column of a new record has. */
 function freshValue(expression: Expression, body: Body): Json {
   return evaluate(expression, (leaf) => {
-    if (leaf.op === 'given') return body.value(leaf.path, leaf.fallback)
+    if (leaf.op === 'given') return body.value(leaf.path)
     if (leaf.op === 'hidden') return leaf.fresh
     throw new Error(`broken invariant: a write is made of what is given, and there is ${leaf.op}`)
   })

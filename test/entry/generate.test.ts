@@ -7,7 +7,7 @@ import { model } from '../../src/model/index.ts'
 import { migrateDatabase } from '../../src/store/migrate.ts'
 import { migrationsOf } from '../../src/store/migrations.ts'
 import { runCommand } from '../support/command.ts'
-import { addMigration, copyProject, type Project, projectRoot } from '../support/project.ts'
+import { addMigration, copyProject, keepOneVersion, type Project, projectRoot } from '../support/project.ts'
 
 setDefaultTimeout(60_000)
 
@@ -34,6 +34,7 @@ describe('the committed migrations', () => {
 
   test('are all that is needed: generate writes nothing', async () => {
     const project = copyProject()
+    keepOneVersion(project)
     try {
       const before = project.files('drizzle')
       const { code, out } = await generate(project)
@@ -197,6 +198,7 @@ describe('generate', () => {
   let project: Project
   beforeEach(() => {
     project = copyProject()
+    keepOneVersion(project)
   })
   afterEach(() => project.remove())
 

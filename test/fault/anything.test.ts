@@ -108,7 +108,7 @@ const command = fc
     body: kind === 'delete' ? undefined : body,
     ...(kind === 'create' ? {} : { id: target }),
   }))
-const place = fc.constantFrom('', '/v1')
+const place = fc.constantFrom('', '/v3')
 const request = fc.oneof(
   fc.tuple(
     fc.constantFrom('GET', 'HEAD'),

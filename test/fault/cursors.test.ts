@@ -134,7 +134,7 @@ describe('row 25: a cursor that was not given for this query, tenant and time', 
       '/posts?sort=createdAt',
       '/posts?sort=createdAt&limit=2',
       '/posts?sort=createdAt&fields=id&include=author',
-      '/v1/posts?sort=createdAt',
+      '/v3/posts?sort=createdAt',
     ])
       expect((await ask('GET', `${path}&after=${cursor}`, key)).body.data.length).toBeGreaterThan(0)
   })

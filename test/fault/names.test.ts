@@ -258,7 +258,7 @@ describe('row 29: an id that is none finds nothing', () => {
 
   /** The routes that take an id, over the path of a list. */
   const routes = resources.flatMap((resource) =>
-    ['', '/v1'].flatMap((alias) => [
+    ['', '/v3'].flatMap((alias) => [
       ...['GET', 'HEAD', 'PUT', 'PATCH', 'DELETE'].map((method) => [method, `${alias}/${resource}/`, ''] as const),
       ['GET', `${alias}/${resource}/`, '/history'] as const,
     ]),
@@ -354,7 +354,7 @@ describe('row 30: what a caller sends never becomes a header or a line of its ow
       `/${text}`,
       `/docs${text}`,
       `/problems/${text}`,
-      `/v1${text}/users`,
+      `/v3${text}/users`,
     ]) {
       const answer = await exchange(server.url, Buffer.from(head(`GET ${path}`)))
       expect({ path, ok: (answer?.status ?? 500) < 500 }).toEqual({ path, ok: true })

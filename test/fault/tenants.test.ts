@@ -84,10 +84,10 @@ function operationsOn(resource: string): Operation[] {
     )
   const one = (id: string) => `/${resource}/${id}`
 
-  for (const path of [one, (id: string) => `/v1${one(id)}`, (id: string) => `${one(id)}/history`]) {
+  for (const path of [one, (id: string) => `/v3${one(id)}`, (id: string) => `${one(id)}/history`]) {
     ask('GET', path)
     ask('HEAD', path)
-    ask('GET', path, { headers: { 'If-None-Match': '"1"' } })
+    ask('GET', path, { headers: { 'If-None-Match': '"1-v3"' } })
     ask('GET', path, { headers: { 'If-None-Match': '*' } })
   }
   ask('GET', (id) => `${one(id)}?fields=id`)

@@ -225,7 +225,7 @@ describe('a write through an edge is read there at once, before the copy has it'
   test.each(['created', 'created in a version of the URL', 'replaced', 'patched', 'deleted'])(
     'a record that was %s, just as the copy will answer it',
     async (how) => {
-      const alias = how.includes('version') ? '/v1' : ''
+      const alias = how.includes('version') ? '/v3' : ''
       const { id } = (await edge.call('POST', `${alias}/tags`, { body: { name: how } })).body
       const path = `${alias}/tags/${id}`
       if (how === 'replaced') await edge.call('PUT', path, { body: { name: 'put' } })

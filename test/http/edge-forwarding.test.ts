@@ -69,7 +69,7 @@ describe('what an edge sends on', () => {
 
   test.each([
     ['a creation', 'POST', '/tags', { name: 'one' }, {}],
-    ['a creation in a version of the URL', 'POST', '/v1/tags', { name: 'two' }, {}],
+    ['a creation in a version of the URL', 'POST', '/v3/tags', { name: 'two' }, {}],
     ['a replacement', 'PUT', `/tags/${unknown}`, { name: 'three' }, {}],
     ['a patch', 'PATCH', '/posts/{post}', { title: 'Second' }, { 'If-Match': '"1"' }],
     ['a batch', 'POST', '/batch', { commands: [{ do: 'create', resource: 'tags', body: { name: 'four' } }] }, {}],

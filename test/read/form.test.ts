@@ -7,7 +7,7 @@ import { buildViews, type ResourceView } from '../../src/version/view.ts'
 // Bun takes this for one file at a time.
 setDefaultTimeout(60_000)
 
-const freshPosts = () => buildViews(model).get('v1')!.resources.get('posts')!
+const freshPosts = () => buildViews(model).get('v3')!.resources.get('posts')!
 
 function told(view: ResourceView, search: string) {
   try {

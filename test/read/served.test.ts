@@ -100,7 +100,7 @@ describe('a list that the plan calls served', () => {
   test.each([...model.resources.values()].map((resource) => [resource.name, resource] as const))(
     'is found in order through an index, for every filter and sort of %s',
     async (name, resource) => {
-      const view = buildViews(model).get('v1')!.resources.get(name)!
+      const view = buildViews(model).get('v3')!.resources.get(name)!
       let served = 0
       for (const [filters, sort] of filtersAndSorts(resource)) {
         const keys = sort.includes('id') ? 1 : sort.split(',').length + 1

@@ -134,7 +134,7 @@ export class Caller {
   private see({ headers }: WireAnswer): NonNullable<Call['seen']> {
     const token = headers.get('consistency-token') ?? ''
     if (positionIn(token) >= positionIn(this.token ?? '..')) this.token = token
-    return { version: Number(headers.get('etag')?.replaceAll('"', '') ?? 0), position: positionIn(token) }
+    return { version: Number.parseInt(headers.get('etag')?.slice(1) ?? '0', 10), position: positionIn(token) }
   }
 
   private tokenHeaders(): string[] {

@@ -41,6 +41,16 @@ export function copyProject(): Project {
   }
 }
 
+/** Leaves the project one version, without lenses, so that its tables may be changed in any way. */
+export function keepOneVersion({ root }: Project) {
+  const text = `import { version } from '../schema/index.ts'
+
+export const versions = [version('2026-11-01', { alias: 'v3', notes: 'The only version.' })]
+export const defaultVersion = '2026-11-01'
+`
+  writeFileSync(join(root, 'src/model/versions.ts'), text)
+}
+
 /** Adds a migration written by hand, as `drizzle-kit generate --custom` would; `when` is its time in the journal. */
 export function addMigration(project: Project, name: string, sql: string, when?: number) {
   const folder = join(project.root, 'drizzle')

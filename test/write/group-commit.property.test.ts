@@ -60,7 +60,7 @@ afterAll(async () => {
   for (const remove of removals) await remove()
 })
 
-const view = buildViews(model).get('v1')!
+const view = buildViews(model).get('v3')!
 const idOf = (n: number) => `0190a000-0000-7000-8000-${n.toString(16).padStart(12, '0')}`
 
 /** Few ids, names and keys, so that writes meet. */

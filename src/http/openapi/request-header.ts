@@ -74,7 +74,7 @@ function ofWrites(register: Register) {
       'If-Match',
       text(`^(\\*|${tags})$`, headCharsMax),
       'The ETag of the record that the change is meant for, or `*` for any. Where the record has another version, the answer is 412 and nothing changes.',
-      '"1"',
+      '"1-v3"',
     ),
     ifNew: register(
       'If-None-Match',

@@ -19,7 +19,6 @@ const stage = '[a-z]+(;dur=[0-9.e-]+)?'
 
 function ownHeaders(draft: Draft) {
   const [first = ''] = draft.model.resources.keys()
-  const id = exampleId(draft.model, first)
   return {
     'API-Version': {
       description: 'The version of the API that served the answer.',
@@ -30,7 +29,11 @@ function ownHeaders(draft: Draft) {
       schema: text(tokenPattern, tokenCharsMax),
       example: exampleToken,
     },
-    ETag: { description: 'What `If-Match` and `If-None-Match` take.', schema: text('^"[!#-~]*"$', 40), example: '"1"' },
+    ETag: {
+      description: 'What `If-Match` and `If-None-Match` take. It is of one API version.',
+      schema: text('^"[!#-~]*"$', 128),
+      example: `"1-${draft.view.version.alias}"`,
+    },
     'Cache-Control': {
       description: 'Whether the answer may be kept. What is kept is checked by its ETag each time.',
       schema: text('^[a-z0-9=, -]+$', 60),
@@ -48,6 +51,17 @@ function ownHeaders(draft: Draft) {
       schema: text('^([0-9]+\\.[0-9]{3}|unknown)$', 20),
       example: '0.012',
     },
+    ...ofSomeAnswers(`/${first}/${exampleId(draft.model, first)}`),
+    'X-Request-Id': {
+      description: 'The name of the request, for questions about it.',
+      schema: text(requestIdPattern, limits.requestIdCharsMax),
+      example: exampleId(draft.model, first),
+    },
+  } as const
+}
+
+function ofSomeAnswers(location: string) {
+  return {
     Link: {
       description: 'The pages after and before this one (RFC 8288), where there are such.',
       schema: text('^<[^<>]*>; rel="(next|prev)"(, <[^<>]*>; rel="prev")?$', 4 * limits.urlCharsMax),
@@ -55,16 +69,11 @@ function ownHeaders(draft: Draft) {
     Location: {
       description: 'The path of the record that was created.',
       schema: { ...text('^/', limits.urlCharsMax), format: 'uri-reference' },
-      example: `/${first}/${id}`,
+      example: location,
     },
     'Idempotency-Replayed': {
       description: 'The request was carried out before, and this is the answer that it got.',
       schema: constant('true'),
-    },
-    'X-Request-Id': {
-      description: 'The name of the request, for questions about it.',
-      schema: text(requestIdPattern, limits.requestIdCharsMax),
-      example: id,
     },
   } as const
 }
