@@ -69,7 +69,7 @@ async function measureWrites(bench: FarBench, tripMs: number, report: (line: str
     ),
     line('create at the primary', far.writes),
     line('read of it at the same edge, with its token', same.reads),
-    line('read of it at another edge, with its token', elsewhere.reads),
+    line('read of it at another edge, with its token', elsewhere.reads, 'with the way there, a round trip'),
   ]
 }
 
