@@ -76,7 +76,7 @@ async function main(args: string[]) {
     await tellOfOthers()
   } finally {
     rmSync(folder, { recursive: true })
-    printTable(head, [1, 3], lines)
+    if (lines.length > 0) printTable(head, [1, 3], lines)
   }
 }
 
