@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from 'bun:test'
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   foreignKey,
@@ -20,7 +20,7 @@ import { breaksOf } from '../../src/version/compatibility.ts'
 import type { Contract } from '../../src/version/contract.ts'
 import { temporaryFolder } from '../support/server.ts'
 
-const { add, anyone, belongsTo, buildModel, count, hasMany, hoist, identity, rename, resource, version } = language
+const { anyone, belongsTo, buildModel, hasMany, hoist, identity, rename, resource, version } = language
 
 const temporary = temporaryFolder()
 let folders = 0
@@ -32,6 +32,8 @@ interface Changes {
   readonly columns?: Record<string, SQLiteColumnBuilderBase | null>
   readonly authorColumns?: Record<string, SQLiteColumnBuilderBase | null>
   readonly options?: Record<string, unknown>
+  /** More relations from books to authors, by their columns. */
+  readonly relations?: Record<string, string>
   readonly name?: string
   readonly alias?: string
   readonly more?: readonly ResourceDeclaration[]
@@ -49,33 +51,59 @@ const columnsOfBooks = {
   isbn: text({ length: 20 }).notNull(),
   printing: text({ mode: 'json' }).$type<object>(),
 }
-const columnsOfAuthors = { givenName: text().notNull(), familyName: text({ length: 100 }), bookCount: integer().notNull().default(0) }
+const columnsOfAuthors = {
+  givenName: text().notNull(),
+  familyName: text({ length: 100 }),
+  bookCount: integer().notNull().default(0),
+}
 
-function changed<T extends object>(columns: T, changes: Record<string, unknown> = {}): never {
-  return Object.fromEntries(Object.entries({ ...columns, ...changes }).filter(([, each]) => each !== null)) as never
+type Columns = Record<string, SQLiteColumnBuilderBase>
+
+function changed(columns: Columns, changes: Record<string, SQLiteColumnBuilderBase | null> = {}): Columns {
+  const entries = Object.entries({ ...columns, ...changes })
+  return Object.fromEntries(entries.filter((each): each is [string, SQLiteColumnBuilderBase] => each[1] !== null))
 }
 
 /** A library of authors and books; a case publishes its one version, and changes it. */
 function library(
-  { columns, authorColumns, options, name = 'books', alias = 'v1', more = [] }: Changes = {},
+  {
+    columns,
+    authorColumns,
+    options,
+    relations = { author: 'authorId' },
+    name = 'books',
+    alias = 'v1',
+    more = [],
+  }: Changes = {},
   versions: readonly VersionDeclaration[] = [version('2026-01-01', { alias, notes: 'The first.' })],
 ) {
   type Table = IdentifiedTable & Record<string, never>
-  const authors = sqliteTable('authors', { ...identity, ...changed(columnsOfAuthors, authorColumns) }, (t) => [
-    primaryKey({ columns: [t.tenant, t.id] }),
-  ]) as Table
-  const books = sqliteTable(name, { ...identity, ...changed(columnsOfBooks, columns) }, (t: Table) => [
+  const authors = sqliteTable(
+    'authors',
+    { ...identity, ...changed(columnsOfAuthors, authorColumns) } as never,
+    (t: Table) => [primaryKey({ columns: [t.tenant, t.id] })],
+  ) as unknown as Table
+  const books = sqliteTable(name, { ...identity, ...changed(columnsOfBooks, columns) } as never, (t: Table) => [
     primaryKey({ columns: [t.tenant, t.id] as never }),
     foreignKey({ columns: [t.tenant, t.authorId] as never, foreignColumns: [authors.tenant, authors.id] as never }),
     index('books_by_author').on(t.tenant, t.authorId as never),
     index('books_by_title').on(t.tenant, (t.title ?? t.isbn) as never),
     index('books_by_pages').on(t.tenant, t.pages as never),
-  ]) as Table
+  ]) as unknown as Table
   const resources = [
     resource('authors', authors as never, {
       description: 'Who writes.',
       relations: { books: hasMany(() => books, 'authorId' as never) },
-      ...(authorColumns?.givenName === null ? {} : { validate: { givenName: z.string().max(100).regex(/^[^ ]*$/) } }),
+      ...(authorColumns?.givenName === null
+        ? {}
+        : {
+            validate: {
+              givenName: z
+                .string()
+                .max(100)
+                .regex(/^[^ ]*$/),
+            },
+          }),
       access: { read: anyone, write: anyone },
     }),
     resource(
@@ -83,7 +111,9 @@ function library(
       books as never,
       {
         description: 'What is read.',
-        relations: { author: belongsTo(() => authors, 'authorId') },
+        relations: Object.fromEntries(
+          Object.entries(relations).map(([each, column]) => [each, belongsTo(() => authors, column as 'authorId')]),
+        ),
         filter: ['pages'],
         sort: ['pages'],
         validate: { pages: z.int().min(0), printing: z.looseObject({ year: z.int(), place: z.string().optional() }) },
@@ -264,8 +294,13 @@ const breaking: readonly (readonly [string, Changes, ...string[]])[] = [
   ],
   [
     'a relation that is gone',
-    { options: { relations: {} } },
+    { relations: {} },
     'books.author: it cannot be included any more. No lens mends this: keep the relation.',
+  ],
+  [
+    'a relation with another name',
+    { relations: { maker: 'authorId' } },
+    `books.author: it cannot be included any more. ${declare('rename("author", "maker")')}`,
   ],
   [
     'smaller pages',
@@ -308,5 +343,235 @@ describe.each(breaking)('%s', (_, changes, ...expected) => {
     const { broken } = checkContracts(published, library(changes, versions), today)
     const unmended = told.filter((line) => !line.includes('Declare') || line.includes('...'))
     expect(broken).toEqual(unmended.map((line) => line.replace('a new version', 'version 2026-05-01')))
+  })
+})
+
+const safe: readonly (readonly [string, Changes])[] = [
+  ['a new field that may be left out', { columns: { subtitle: text({ length: 200 }) } }],
+  ['a new field with a default', { columns: { copies: integer().notNull().default(1) } }],
+  ['a new resource', { more: [reviews()] }],
+  ['a new filter', { options: { filter: ['pages', 'title'] } }],
+  ['a new sort', { options: { sort: ['pages', 'title'] } }],
+  ['a new relation', { relations: { author: 'authorId', maker: 'authorId' } }],
+  ['larger pages', { options: { limits: { pageRowsMax: 100 } } }],
+  ['a field that may be left out now', { columns: { isbn: text({ length: 20 }).notNull().default('') } }],
+  [
+    'a check written as a function',
+    validate({
+      isbn: z
+        .string()
+        .max(20)
+        .refine((isbn) => isbn !== '0'),
+    }),
+  ],
+  [
+    'a member that callers may send beside the others',
+    validate({ printing: printing.extend({ run: z.int().optional() }) }),
+  ],
+  ['another description', { options: { description: 'Everything that can be read.' } }],
+  ['another rule of access', { options: { access: { read: anyone, write: language.service } } }],
+]
+
+test.each(safe)('%s breaks nothing', (_, changes) => {
+  const present = library(changes)
+  expect(checkContracts(published, present, today)).toEqual({ compared: 1, broken: [], hints: [] })
+})
+
+describe('what a model cannot take away and an engine could', () => {
+  const read = (): Contract => JSON.parse(readFileSync(join(published, '2026-01-01.json'), 'utf8')).contract
+  const at = { version: null, tableOf: (name: string) => name }
+
+  test('a method that is gone is a break', () => {
+    const contract = read()
+    const paths = { ...contract.paths, '/books/{id}': ['get'] }
+    expect([...breaksOf(contract, { ...contract, paths }, at)]).toEqual([
+      {
+        place: '/books/{id}',
+        version: '2026-01-01',
+        text: 'it no longer answers PUT, PATCH, DELETE. No lens mends this: keep answering it.',
+      },
+    ])
+  })
+
+  test('a field that can only be read now is a break', () => {
+    const contract = read()
+    const books = contract.resources.books as Contract['resources'][string]
+    const { pages: _, ...properties } = books.input.properties as Record<string, unknown>
+    const changed = { ...books, input: { ...books.input, properties }, patch: { ...books.patch, properties } }
+    const present = { ...contract, resources: { ...contract.resources, books: changed } }
+    expect([...breaksOf(contract, present, at)]).toEqual([
+      {
+        place: 'books.pages',
+        version: '2026-01-01',
+        text: 'it is no longer taken, it can only be read. No lens mends this: keep it as it was.',
+      },
+    ])
+  })
+})
+
+describe('several published versions', () => {
+  const first = version('2026-01-01', { alias: 'v1', notes: 'The first.' })
+  const second = version(
+    '2026-03-01',
+    { alias: 'v2', notes: 'A book has a title.' },
+    { books: [rename('name', 'title')] },
+  )
+  const grouped = version(
+    '2026-03-01',
+    { alias: 'v2', notes: 'An author is no more in two parts.' },
+    { authors: [hoist('person', ['givenName', 'familyName'])] },
+  )
+  const third = version('2026-05-01', { alias: 'v3', notes: 'The third.' })
+
+  test('are all compared, and the newest is told first', () => {
+    const folder = newFolder()
+    publishContracts(folder, library({}, [first, second]), today)
+    const { broken } = checkContracts(folder, library({ columns: { summary: null } }, [first, second]), today)
+    const lens = 'remove("summary", { kind: "text", nullable: true, schema: z.string().max(500) }, { stands: null })'
+    expect(broken).toEqual([
+      `books.summary at 2026-03-01 (published): the field is gone. ${declare(lens)}`,
+      `books.summary at 2026-01-01 (published): the field is gone. ${declare(lens)}`,
+      'Mend the newest version first: what is right there is right in those before it, through their lenses.',
+    ])
+  })
+
+  test('a version that is not published may change, and holds the lens that mends the ones before it', () => {
+    const folder = newFolder()
+    publishContracts(folder, library({}, [first]), today)
+    const { broken, hints } = checkContracts(folder, library({ columns: { summary: null } }, [first, third]), today)
+    expect(broken).toHaveLength(1)
+    expect(broken[0]).toEndWith('in version 2026-05-01.')
+    expect(hints).toEqual([
+      '2026-05-01 is not published yet, and may still change: "bun run contracts publish" fixes it.',
+    ])
+    expect(checkContracts(folder, library({}, [first, third]), today).broken).toEqual([])
+  })
+
+  test('a change of the members of a group is a break', () => {
+    const folder = newFolder()
+    publishContracts(folder, library({}, [first, grouped]), today)
+    const other = { ...grouped, lenses: { authors: [hoist('person', ['givenName'])] } }
+    expect(checkContracts(folder, library({}, [first, other]), today).broken).toEqual([
+      'authors.person.familyName at 2026-01-01 (published): the field is gone. No lens mends this: keep it as it was.',
+    ])
+    expect(checkContracts(folder, library({}, [first]), today).broken).toEqual(
+      [
+        'authors.person at 2026-01-01 (published): the field is gone. Declare authors: [hoist("person", ["givenName", "familyName"])] in a new version.',
+        '2026-03-01 (published): the version is gone, and no sunset was announced for it. Keep version("2026-03-01", { alias: "v2", ... }) until its sunset has passed.',
+      ]
+        .toReversed()
+        .concat(
+          'Mend the newest version first: what is right there is right in those before it, through their lenses.',
+        ),
+    )
+  })
+})
+
+describe('the end of a version', () => {
+  const ending = (sunset: string | null) => [
+    { ...version('2026-01-01', { alias: 'v1', notes: 'The first.', deprecated: '2026-03-01' }), sunset },
+    version('2026-03-01', { alias: 'v2', notes: 'The second.' }),
+  ]
+  const [, second] = ending(null) as [VersionDeclaration, VersionDeclaration]
+
+  test('is announced when it is published, and may be put off but not brought forward', () => {
+    const folder = newFolder()
+    publishContracts(folder, library({}, ending(null)), today)
+    const declared = library({}, ending('2027-01-01'))
+    expect(checkContracts(folder, declared, today).hints).toEqual([
+      '2026-01-01 has a sunset to announce: "bun run contracts publish" does.',
+    ])
+    expect(publishContracts(folder, declared, today)).toContain('Announced the sunset of 2026-01-01: 2027-01-01.')
+    expect(checkContracts(folder, declared, today)).toEqual({ compared: 2, broken: [], hints: [] })
+    const earlier = library({}, ending('2026-12-01'))
+    const mistake =
+      '2026-01-01 (published): its sunset was announced as 2027-01-01, and is 2026-12-01 now. Put it off or leave it.'
+    expect(checkContracts(folder, earlier, today).broken).toEqual([mistake])
+    expect(() => publishContracts(folder, earlier, today)).toThrow(mistake)
+    expect(checkContracts(folder, library({}, ending('2028-01-01')), today).broken).toEqual([])
+  })
+
+  test('lets the version go on its day, and not before', () => {
+    const folder = newFolder()
+    publishContracts(folder, library({}, ending('2027-01-01')), today)
+    const without = library({}, [second])
+    expect(checkContracts(folder, without, '2026-12-31').broken).toEqual([
+      '2026-01-01 (published): the version is gone, and its sunset is 2027-01-01. Keep version("2026-01-01", { alias: "v1", ... }) until its sunset has passed.',
+    ])
+    expect(checkContracts(folder, without, '2027-01-01').broken).toEqual([])
+  })
+})
+
+describe('the files', () => {
+  const filesOf = (folder: string) =>
+    Object.fromEntries(readdirSync(folder).map((name) => [name, readFileSync(join(folder, name), 'utf8')]))
+
+  test('are the same however often they are published', () => {
+    const folder = newFolder()
+    expect(publishContracts(folder, library(), today)).toEqual([
+      'Wrote src/model/contracts/2026-01-01.json and 2026-01-01.openapi.json. Commit them.',
+    ])
+    const files = filesOf(folder)
+    expect(Object.keys(files).sort()).toEqual(['2026-01-01.json', '2026-01-01.openapi.json'])
+    expect(publishContracts(folder, library(), today)).toEqual(['2026-01-01 is published already.'])
+    expect(publishContracts(folder, library(), today, '2026-01-01')).toEqual(['2026-01-01 is published already.'])
+    expect(filesOf(folder)).toEqual(files)
+  })
+
+  test('are not written again where the version promises more now', () => {
+    const folder = newFolder()
+    publishContracts(folder, library(), today)
+    const files = filesOf(folder)
+    const more = library({ columns: { subtitle: text() } })
+    expect(() => publishContracts(folder, more, today, '2026-01-01')).toThrow(
+      '2026-01-01 is published, and its contract would be another now: /resources/books/record/properties/subtitle, /resources/books/record/required, /resources/books/input/properties/subtitle, /resources/books/patch/properties/subtitle. A published contract is never edited: what is new is promised by a new version.',
+    )
+    expect(publishContracts(folder, more, today)).toEqual(['2026-01-01 is published already.'])
+    expect(filesOf(folder)).toEqual(files)
+  })
+
+  test('none is written where a published one is broken', () => {
+    const folder = newFolder()
+    publishContracts(folder, library(), today)
+    const files = filesOf(folder)
+    const next = [
+      version('2026-01-01', { alias: 'v1', notes: 'The first.' }),
+      version('2026-05-01', { alias: 'v2', notes: 'The second.' }),
+    ]
+    expect(() => publishContracts(folder, library({ columns: { summary: null } }, next), today)).toThrow(
+      'books.summary at 2026-01-01 (published): the field is gone.',
+    )
+    expect(filesOf(folder)).toEqual(files)
+  })
+
+  const edits: readonly (readonly [string, string, (text: string) => string])[] = [
+    ['a bound', '2026-01-01.json', (text) => text.replace('"maxLength":100', '"maxLength":300')],
+    ['a whole field', '2026-01-01.json', (text) => text.replaceAll(/^.*"title": .*\n/gm, '')],
+    ['the date', '2026-01-01.json', (text) => text.replace('"version": "2026-01-01"', '"version": "2026-01-02"')],
+    ['the document', '2026-01-01.openapi.json', (text) => text.replace('What is read.', 'What is written.')],
+    ['the braces', '2026-01-01.json', (text) => text.slice(1)],
+  ]
+  test.each(edits)('an edit by hand of %s is noticed', (_, name, edit) => {
+    const folder = newFolder()
+    publishContracts(folder, library(), today)
+    const text = readFileSync(join(folder, name), 'utf8')
+    expect(edit(text)).not.toBe(text)
+    writeFileSync(join(folder, name), edit(text))
+    const mistake = `src/model/contracts/${name} is not as it was published. A published contract is never edited: bring it back from git.`
+    expect(checkContracts(folder, library(), today).broken).toEqual([mistake])
+    expect(() => publishContracts(folder, library(), today)).toThrow(mistake)
+    // How the text is laid out is not what it says.
+    writeFileSync(join(folder, name), JSON.stringify(JSON.parse(text), null, 4))
+    expect(checkContracts(folder, library(), today).broken).toEqual([])
+  })
+
+  test('a document that is missing is noticed, and a folder that is missing is none', () => {
+    const folder = newFolder()
+    expect(checkContracts(folder, library(), today).compared).toBe(0)
+    publishContracts(folder, library(), today)
+    rmSync(join(folder, '2026-01-01.openapi.json'))
+    expect(checkContracts(folder, library(), today).broken[0]).toStartWith(
+      'src/model/contracts/2026-01-01.openapi.json is not',
+    )
   })
 })
