@@ -128,6 +128,16 @@ as the model's access rules name them. A key with a subject is bound by owner ru
 without acts for its whole tenant. The key itself is printed once and cannot be shown again.`,
     run: keys,
   },
+  contracts: {
+    usage: `bun run contracts publish [VERSION]
+bun run contracts check
+A contract is what a version of the API promises its clients. They are kept under src/model/contracts/.
+  publish  writes the contract and the OpenAPI document of each version that has none yet, or of VERSION, a date such as
+           2026-11-01, and announces sunsets. A contract that is there is never written again
+  check    compares the model with every published contract: what breaks one is named, with the lens that mends it. Ends
+           with code 1 then. It is part of "bun run check"`,
+    run: contracts,
+  },
   audit: {
     usage: `bun run audit [--repair]
 Compares every derived column with its truth and prints what drifted; with --repair, sets it right.
@@ -184,6 +194,18 @@ async function keys(args: string[]) {
     if (!id) throw new UsageError('keys', 'Name the id of the key, as "keys list" shows it.')
     await keysRevoke(id)
   } else throw new UsageError('keys', 'The actions are create, list and revoke ID.')
+}
+
+async function contracts(args: string[]) {
+  const [action, version, ...rest] = options('contracts', args, {}, true).positionals
+  if (!['publish', 'check'].includes(action ?? '') || rest.length > 0 || (version !== undefined && action === 'check'))
+    throw new UsageError('contracts', 'The actions are publish [VERSION] and check.')
+  const [{ check, publish }, { model }] = await Promise.all([import('./run-contracts.ts'), import('../model/index.ts')])
+  const dates = model.versions.map(({ date }) => date)
+  if (version !== undefined && !dates.includes(version))
+    throw new UsageError('contracts', `There is no version "${version}"; there are ${dates.join(', ')}.`)
+  if (action === 'check') check(model)
+  else publish(model, version)
 }
 
 async function primary(args: string[]) {

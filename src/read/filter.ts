@@ -2,11 +2,9 @@ import { type Field, parseInstant, uuidv7 } from '../schema/field.ts'
 import { limits } from '../schema/limits.ts'
 import type { ShapeField } from '../schema/shape.ts'
 import type { Value } from '../value.ts'
+import { filterColumn, type Operator, operators, valueOperators } from '../version/asking.ts'
 import type { ResourceView } from '../version/view.ts'
-import { type Faults, filterColumn, refuseUnknown } from './names.ts'
-
-export const operators = ['eq', 'ne', 'gt', 'gte', 'lt', 'lte', 'in', 'contains', 'prefix', 'null'] as const
-export type Operator = (typeof operators)[number]
+import { type Faults, refuseUnknown } from './names.ts'
 
 /** What a filter compares: the column that a field of the caller's version is in. */
 export interface Term {
@@ -64,9 +62,6 @@ export function parseFilter(view: ResourceView, name: string, text: string, faul
   )
   return null
 }
-
-/** What can be asked of values that the column has under other names. */
-export const valueOperators: readonly Operator[] = ['eq', 'ne', 'in', 'null']
 
 /** The value of a term as its column has it; undefined where the text is none. */
 export function filterValue(field: ShapeField, operator: Operator, text: string): Value | undefined {

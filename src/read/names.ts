@@ -1,6 +1,7 @@
 import { type Fault, nearest, Problem, type ProblemCode } from '../problem.ts'
 import { limits } from '../schema/limits.ts'
-import type { ColumnLink, ShapeField } from '../schema/shape.ts'
+import type { ShapeField } from '../schema/shape.ts'
+import { sortColumn } from '../version/asking.ts'
 import type { ResourceView } from '../version/view.ts'
 
 /** Gathers everything wrong with a query, so that one answer names all of it. */
@@ -35,16 +36,6 @@ export function refuseUnknown(
 export interface SortKey {
   readonly field: string
   readonly descending: boolean
-}
-
-/** The column that a field is sorted by; null where it cannot be. */
-export function sortColumn({ resource }: ResourceView, { column }: ShapeField): string | null {
-  return column?.isSame && resource.sortable.has(column.field.name) ? column.field.name : null
-}
-
-/** The column that a field is filtered by; null where it cannot be. */
-export function filterColumn({ resource }: ResourceView, { column }: ShapeField): ColumnLink | null {
-  return column && resource.filterable.has(column.field.name) ? column : null
 }
 
 export function parseSort(view: ResourceView, text: string | undefined, parameter: string, faults: Faults): SortKey[] {

@@ -21,10 +21,12 @@ export interface Field {
 /** UUID version 7, lower case (RFC 9562 section 5.7). */
 export const uuidv7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
 
+/** The forms in which instants are taken (RFC 3339), down to the date alone. */
+export const instantForm = /^\d{4}-\d\d-\d\d(T([01]\d|2[0-3]):\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d))?$/
+
 /** An instant in the one form that is stored. Offsets are taken and turned to UTC; a date alone is its midnight. */
 export function parseInstant(text: string): string | null {
-  const form = /^\d{4}-\d\d-\d\d(T([01]\d|2[0-3]):\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d))?$/
-  if (!form.test(text)) return null
+  if (!instantForm.test(text)) return null
   const [day, milliseconds] = [Date.parse(text.slice(0, 10)), Date.parse(text)]
   if (Number.isNaN(day) || Number.isNaN(milliseconds)) return null
   // Date.parse turns 30 February into 2 March; a day that does not exist is refused instead.

@@ -193,13 +193,15 @@ function olderJoin(draft: Draft, { from, to, at }: Of<'join'>) {
   const field = fieldIn(draft, to, ['text'])
   requireCharacter(at.separator)
   for (const name of from) freeName(draft, name, [to])
+  const chars = field.schema instanceof z.ZodString ? field.schema.maxLength : null
   const part = (op: 'before' | 'after'): ShapeField => {
     const [name, nullable] = op === 'before' ? [from[0], field.nullable] : [from[1], true]
     const cut: Expression = { op, of: value, separator: at.separator }
     const fallback = field.fallback === undefined ? undefined : evaluateOn(cut, field.fallback)
+    const schema = op === 'before' ? withoutCharacter(at.separator) : z.string()
     return {
       ...field,
-      ...oldField({ kind: 'text', nullable, schema: op === 'before' ? withoutCharacter(at.separator) : z.string() }),
+      ...oldField({ kind: 'text', nullable, schema: chars === null ? schema : schema.max(chars) }),
       ...{ name, read: { op, of: field.read, separator: at.separator }, column: null },
       fallback: op === 'after' && fallback === undefined ? null : (fallback as string | null | undefined),
     }
@@ -213,7 +215,7 @@ function requireCharacter(separator: string) {
   if (separator.length !== 1) throw new LensMistake('a separator is one character.')
 }
 
-function withoutCharacter(character: string): z.ZodType {
+function withoutCharacter(character: string): z.ZodString {
   const escaped = character.replace(/[\\\]^-]/, '\\$&')
   return z.string().regex(new RegExp(`^[^${escaped}]*$`), `expected a text without "${character}"`)
 }

@@ -48,7 +48,19 @@ beforeAll(async () => {
 })
 afterAll(() => folder.remove())
 
-const commands = ['start', 'serve', 'primary', 'dev', 'cluster', 'generate', 'migrate', 'import', 'keys', 'audit']
+const commands = [
+  'start',
+  'serve',
+  'primary',
+  'dev',
+  'cluster',
+  'generate',
+  'migrate',
+  'import',
+  'keys',
+  'contracts',
+  'audit',
+]
 
 describe('help', () => {
   test.each(commands.flatMap((command) => ['--help', '-h'].map((flag) => [command, flag] as const)))(
@@ -97,6 +109,11 @@ describe('a command called wrongly ends with code 2 and says how it is called', 
       'A subject is the id of a user, a UUID of version 7 in lower case.',
     ],
     ['keys revoke', 'Name the id of the key, as "keys list" shows it.'],
+    ['contracts', 'The actions are publish [VERSION] and check.'],
+    ['contracts check 2026-11-01', 'The actions are publish [VERSION] and check.'],
+    ['contracts publish 2026-11-01 2026-07-01', 'The actions are publish [VERSION] and check.'],
+    ['contracts publish v3', 'There is no version "v3"; there are 2026-03-01, 2026-07-01, 2026-11-01.'],
+    ['contracts check --all', "Unknown option '--all'"],
     ['audit --fix', "Unknown option '--fix'"],
   ])('%s', async (line, message) => {
     const { code, out, err } = await runCommand(line.split(' '), { env: { DATA_DIR: newFolder() } })

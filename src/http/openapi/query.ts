@@ -1,8 +1,7 @@
 import { z } from '@hono/zod-openapi'
-import { type Operator, valueOperators } from '../../read/filter.ts'
-import { filterColumn, sortColumn } from '../../read/names.ts'
-import type { Field, FieldKind } from '../../schema/field.ts'
+import type { Field } from '../../schema/field.ts'
 import { limits } from '../../schema/limits.ts'
+import { type Operator, operatorsOf, sortColumn } from '../../version/asking.ts'
 import type { ResourceView } from '../../version/view.ts'
 import type { Draft } from './draft.ts'
 import { exampleCursor, exampleTerm, offered } from './example.ts'
@@ -92,21 +91,6 @@ function includeParameter(view: ResourceView): z.ZodType {
   )
 }
 
-const equality = ['eq', 'ne', 'in'] as const
-const ordered = ['eq', 'ne', 'gt', 'gte', 'lt', 'lte', 'in'] as const
-
-/** The operators that mean something for each kind of field. */
-const operatorsByKind: Readonly<Record<FieldKind, readonly Operator[]>> = {
-  id: equality,
-  enum: equality,
-  boolean: ['eq', 'ne'],
-  integer: ordered,
-  real: ordered,
-  instant: ordered,
-  text: [...ordered, 'prefix', 'contains'],
-  json: [],
-}
-
 const meaning: Readonly<Record<Operator, string>> = {
   eq: 'is this',
   ne: 'is not this, or is null',
@@ -123,11 +107,8 @@ const meaning: Readonly<Record<Operator, string>> = {
 function filters(draft: Draft, view: ResourceView): Shape {
   const shape: Shape = {}
   for (const [name, field] of view.fields) {
-    const column = filterColumn(view, field)
-    if (!column) continue
-    const operators = operatorsByKind[field.kind].filter((each) => column.isSame || valueOperators.includes(each))
     const term = exampleTerm(draft.model, view, field)
-    for (const operator of [...operators, ...(field.nullable ? (['null'] as const) : [])]) {
+    for (const operator of operatorsOf(view, field)) {
       const described = `Only records whose \`${name}\` ${meaning[operator]}.`
       shape[operator === 'eq' ? name : `${name}[${operator}]`] = parameter(
         filterSchema(field, operator),
