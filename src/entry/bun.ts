@@ -42,6 +42,7 @@ export async function startServer(settings: Settings, model: Model, health?: Hea
     async stop() {
       stopping = true
       maintenance.stop()
+      app.close()
       await Promise.all([listening.stop(), maintenance.stopped])
       await node.close()
     },

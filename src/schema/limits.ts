@@ -29,6 +29,17 @@ export const limits = {
   scanRowsMax: 200_000,
   cursorDaysMax: 7,
 
+  /** Changes of a page of the feed; those that one look at the log takes, and about the bytes of their records. */
+  feedRowsDefault: 100,
+  feedRowsMax: 500,
+  feedScanRowsMax: 500,
+  feedBytesMax: 4_194_304,
+  /** How long a request for changes may wait for the first. */
+  feedWaitSecondsMax: 25,
+  /** Followers of one node, and what may wait for one of them to read it before it is cut off. */
+  followersMax: 10_000,
+  followerBytesMax: 1_048_576,
+
   idempotencyHoursKept: 24,
   fanoutRowsMax: 1_000,
   /** Commands that may wait for the writer; one more is answered `overloaded`. */
