@@ -1,5 +1,6 @@
 /** What the clients of the edge benchmark do, each in a process of its own, in the network of the node it is beside. */
 import { join } from 'node:path'
+import { endingWithParent } from '../src/entry/sqld.ts'
 
 interface Jobs {
   /** Reads one after another; answers the milliseconds that each took. */
@@ -16,6 +17,9 @@ interface Jobs {
   /** Creates by clients that each wait for their answer; answers how many were made each second. */
   readonly load: Job<{ readonly clients: number; readonly seconds: number; readonly name: string }, number>
 }
+
+/** The run ends for a reason that a sentence tells. */
+export class BenchError extends Error {}
 
 /** When, in milliseconds since 1970, and a position in the log. */
 export type Moment = [at: number, seq: number]
@@ -34,12 +38,18 @@ export async function runJob<K extends Kind>(within: readonly string[], job: Job
   return runScript(within, 'edge-client.ts', job)
 }
 
-/** Runs a script of this folder that takes its input and gives its output as JSON. */
+/** No job takes nearly as long; one that hangs is ended. */
+const jobMsMax = 120_000
+
+/** Runs a script of this folder that takes its input and gives its output as JSON. It ends with this process. */
 export async function runScript<T>(within: readonly string[], script: string, input: unknown): Promise<T> {
-  const child = Bun.spawn([...within, process.execPath, join(import.meta.dir, script)], {
+  const child = Bun.spawn([...within, ...endingWithParent(), process.execPath, join(import.meta.dir, script)], {
     stdio: [new Blob([JSON.stringify(input)]), 'pipe', 'inherit'],
+    timeout: jobMsMax,
+    killSignal: 'SIGKILL',
   })
   const text = await new Response(child.stdout).text()
-  if ((await child.exited) !== 0) throw new Error(`${script} failed`)
+  if ((await child.exited) !== 0)
+    throw new BenchError(`${script} ended ${child.signalCode ?? `with ${child.exitCode}`}.`)
   return JSON.parse(text) as T
 }

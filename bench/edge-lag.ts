@@ -1,6 +1,6 @@
 /** How long it takes from the answer to a write at the primary until the copy of an edge has it, on the clock of both. */
 import type { FarBench } from './edge.ts'
-import { type Moment, runJob } from './edge-jobs.ts'
+import { BenchError, type Moment, runJob } from './edge-jobs.ts'
 import { line, spreadOf } from './edge-table.ts'
 import { bound, type Cells } from './table.ts'
 
@@ -9,8 +9,11 @@ const rates = [10, 100, 500]
 const lagMsMaxAboveTrip = 20
 const targetRate = 100
 
+/** Seconds at each rate that do not count: until then connections that carried little before send slowly. */
+const warmSeconds = 5
+
 /** How long after the last write its copy is still awaited. */
-const settleSeconds = 2
+const settleSeconds = 5
 
 export async function measureLag(bench: FarBench, tripMs: number, report: (line: string) => void): Promise<Cells[]> {
   const lines: Cells[] = []
@@ -24,9 +27,9 @@ export async function measureLag(bench: FarBench, tripMs: number, report: (line:
   return lines
 }
 
-/** The milliseconds of each write. */
+/** The milliseconds of each write that counts. */
 async function lagsAt({ primary, edge, key, effort, run }: FarBench, perSecond: number): Promise<number[]> {
-  const seconds = effort.lagSeconds
+  const seconds = warmSeconds + effort.lagSeconds
   const [commits, seen] = await Promise.all([
     runJob(primary.within, {
       kind: 'paced',
@@ -38,11 +41,12 @@ async function lagsAt({ primary, edge, key, effort, run }: FarBench, perSecond: 
     }),
     runJob(edge.within, { kind: 'watch', url: edge.url, key, seconds: seconds + settleSeconds }),
   ])
-  return commits.map(([at, seq]) => seenAt(seen, seq) - at)
+  const from = (commits[0]?.[0] ?? 0) + warmSeconds * 1_000
+  return commits.filter(([at]) => at >= from).map(([at, seq]) => seenAt(seen, seq) - at)
 }
 
 function seenAt(seen: readonly Moment[], seq: number): number {
   const found = seen.find(([, position]) => position >= seq)
   if (found) return found[0]
-  throw new Error(`the edge did not reach the position ${seq} in time`)
+  throw new BenchError(`The edge did not have change ${seq} ${settleSeconds} seconds after the last write.`)
 }

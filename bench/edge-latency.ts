@@ -69,7 +69,11 @@ async function measureWrites(bench: FarBench, tripMs: number, report: (line: str
     ),
     line('create at the primary', far.writes),
     line('read of it at the same edge, with its token', same.reads),
-    line('read of it at another edge, with its token', elsewhere.reads),
+    line(
+      'read of it at another edge, with its token',
+      elsewhere.reads,
+      edge.within.length > 0 ? 'the way there is in it' : '',
+    ),
   ]
 }
 

@@ -1,22 +1,30 @@
 /** `bun run bench:edge`: edges that are 80 ms from their primary, as their callers meet them. bench/README.md explains it. */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { Cluster } from '../src/entry/cluster.ts'
 import { type EdgePlace, flatNetwork, type Network, type PrimaryPlace } from '../src/entry/network.ts'
+import { CommandError } from '../src/entry/node.ts'
 import { lackingForWan, openWan } from '../src/entry/wan.ts'
 import { relay } from '../test/support/relay.ts'
+import { BenchError } from './edge-jobs.ts'
 import { measureLag } from './edge-lag.ts'
 import { measureLatency } from './edge-latency.ts'
 import { head } from './edge-table.ts'
 import { measureThroughput } from './edge-throughput.ts'
+import { busySeconds } from './machine.ts'
+import { quietShareMax } from './rates.ts'
 import { type Cells, printTable } from './table.ts'
+
+/** A run that takes longer is ended. */
+const runMinutesMax = 10
 
 const usage = `bun run bench:edge [--quick]
 Measures reads and writes at edges that are 80 ms from their primary, the lag of their copies, and the throughput of the
-primary, and prints one table. Takes about 3 minutes, with --quick less than 1. With root on Linux, /dev/net/tun, nsenter
-and a C compiler there is a network with that distance; elsewhere relays that delay what they carry.`
+primary, and prints one table. Takes about 3 minutes, with --quick about 1, and never more than ${runMinutesMax}. With root
+on Linux, /dev/net/tun, nsenter and a C compiler there is a network with that distance; elsewhere relays that delay what
+they carry.`
 
 /** How much is measured. */
 export interface Effort {
@@ -26,7 +34,7 @@ export interface Effort {
   readonly loadRounds: number
   readonly loadSeconds: number
 }
-const full: Effort = { reads: 3_000, writes: 100, lagSeconds: 15, loadRounds: 3, loadSeconds: 3 }
+const full: Effort = { reads: 3_000, writes: 100, lagSeconds: 10, loadRounds: 3, loadSeconds: 3 }
 const quick: Effort = { reads: 500, writes: 20, lagSeconds: 4, loadRounds: 1, loadSeconds: 2 }
 
 /** What every measurement needs: a cluster that runs, its key, and a name that no other run has. */
@@ -51,25 +59,46 @@ async function main(args: string[]) {
   const { help, effort } = readOptions(args)
   if (help) return console.log(usage)
   const folder = mkdtempSync(join(tmpdir(), 'perigee-bench-edge-'))
-  const signal = new Promise<never>((_, reject) => {
-    for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => reject(new Error(`ended by ${name}`)))
-  })
+  const cut = runCutShort()
   const lines: Cells[] = []
   try {
+    await tellOfOthers()
     const network = await farNetwork()
-    await withCluster({ folder, network, signal }, async (cluster) => {
+    await withCluster({ folder, network, cut }, async (cluster) => {
       const bench = { ...cluster, ...pairOf(network), effort }
       const latency = await measureLatency(bench, report)
       lines.push(...latency.lines, ...(await measureLag(bench, latency.tripMs, report)))
     })
-    await withCluster({ folder, network: flatNetwork([]), signal }, async (cluster) => {
+    await withCluster({ folder, network: flatNetwork([]), cut }, async (cluster) => {
       const bench = { ...cluster, effort }
       lines.push(...(await measureThroughput(bench, join(folder, 'primary'), report)))
     })
+    await tellOfOthers()
   } finally {
     rmSync(folder, { recursive: true })
-    printTable(head, [1, 3], lines)
+    if (lines.length > 0) printTable(head, [1, 3], lines)
   }
+}
+
+/** Rejects where the run is to end: by a signal, or because it takes too long. */
+function runCutShort(): Promise<never> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  for (const name of ['SIGINT', 'SIGTERM'] as const)
+    process.on(name, () => reject(new BenchError(`Ended by ${name}: what was not measured is not in the table.`)))
+  setTimeout(() => reject(new BenchError(`The run took more than ${runMinutesMax} minutes.`)), runMinutesMax * 60_000)
+  promise.catch(() => undefined) // Whoever waits for it is told.
+  return promise
+}
+
+/** Says what others do on this machine while nothing of the benchmark runs: it is in every figure. */
+async function tellOfOthers() {
+  const cores = cpus().map((_, core) => core)
+  const busy = () => cores.reduce((sum, core) => sum + busySeconds(core), 0)
+  const before = busy()
+  await Bun.sleep(1_000)
+  const share = (busy() - before) / cores.length
+  if (share > quietShareMax)
+    report(`The machine is not quiet: other processes take ${(share * 100).toFixed(0)} % of its ${cores.length} cores.`)
 }
 
 function readOptions(args: string[]): { readonly help: boolean; readonly effort: Effort } {
@@ -110,11 +139,11 @@ interface ClusterOptions {
   readonly folder: string
   readonly network: Network
   /** Rejects where the run is to end. */
-  readonly signal: Promise<never>
+  readonly cut: Promise<never>
 }
 
 async function withCluster(
-  { folder, network, signal }: ClusterOptions,
+  { folder, network, cut }: ClusterOptions,
   work: (bench: Omit<Bench, 'effort'>) => Promise<void>,
 ) {
   const cluster = new Cluster({ folder, network, tell: report, progress: 'ignore' })
@@ -125,12 +154,18 @@ async function withCluster(
     await work({ primary: network.primary, key, run: `b${process.pid}` })
   }
   try {
-    await Promise.race([start(), signal])
+    await Promise.race([start(), cut])
   } finally {
     await cluster.stop()
     await network.close()
   }
 }
 
-await main(process.argv.slice(2))
-process.exit(0)
+try {
+  await main(process.argv.slice(2))
+  process.exit(0)
+} catch (error) {
+  if (!(error instanceof BenchError || error instanceof CommandError)) throw error
+  report(error.message)
+  process.exit(1)
+}

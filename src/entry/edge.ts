@@ -90,7 +90,7 @@ export function keepReplicator(
   const start = () => {
     const file = wanted()
     const spawned = Bun.spawn([process.execPath, join(import.meta.dir, 'replicator.ts'), file], {
-      env: { PATH: process.env.PATH ?? '', LIBSQL_URL: url, ...(token !== null && { LIBSQL_TOKEN: token }) },
+      env: { ...ofSystem(), LIBSQL_URL: url, ...(token !== null && { LIBSQL_TOKEN: token }) },
       stdio: ['ignore', 'ignore', 'inherit'],
       detached: true, // A Ctrl-C of the terminal is for this process.
       ipc: (report: Report) => hear(file, report),
@@ -104,6 +104,12 @@ export function keepReplicator(
     restarts: kept.restarts,
     stop: kept.stop,
   }
+}
+
+/** Where programs are, and whose certificates are taken beside the well-known: Bun reads the one, libSQL the other. */
+function ofSystem(): Record<string, string> {
+  const names = ['PATH', 'NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE']
+  return Object.fromEntries(names.flatMap((name) => (process.env[name] ? [[name, process.env[name]]] : [])))
 }
 
 function complain(sentence: string) {

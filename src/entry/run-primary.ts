@@ -8,8 +8,11 @@ import { readSettings, SettingsError } from './settings.ts'
 
 export async function servePrimary() {
   const settings = readSettings(process.env, null)
-  if (settings.libsql)
-    throw new SettingsError('LIBSQL_URL is set, but a primary has a sqld of its own. Unset it, or "bun run serve".')
+  for (const name of ['LIBSQL_URL', 'PRIMARY_ORIGIN'])
+    if (process.env[name] !== undefined)
+      throw new SettingsError(
+        `${name} is set, but a primary is no edge and has a sqld of its own. Unset it, or "bun run serve".`,
+      )
   await announce(startPrimary(settings, model), settings, (primary) => [
     `  edges  PRIMARY_ORIGIN=${primary.url} LIBSQL_URL=${primary.databaseUrl}   (LIBSQL_TOKEN is in ${primary.tokenFile})`,
   ])

@@ -16,7 +16,7 @@ export class Screen {
   /** Puts lines in the place of those that were drawn last. */
   draw(lines: readonly string[]) {
     this.above(() => {
-      this.drawn = lines
+      this.drawn = fitting(lines)
     })
   }
 
@@ -25,4 +25,12 @@ export class Screen {
     work()
     for (const line of this.drawn) console.log(line)
   }
+}
+
+/** What the terminal has room for, below the line of the cursor: where a line were broken, its parts would stay behind. */
+function fitting(lines: readonly string[]): string[] {
+  // A terminal that does not say its size says 0.
+  const columns = process.stdout.columns || 80
+  const rows = process.stdout.rows || 24
+  return lines.slice(0, rows - 1).map((line) => line.slice(0, columns))
 }

@@ -105,6 +105,16 @@ static void set_up(int control, const char *name, in_addr_t address) {
   if (ioctl(control, SIOCSIFFLAGS, &request)) fail("up");
 }
 
+/* Of TCP in the namespace that this process is in. Where the system does not let it be set, it stays as it is. */
+static void set_tcp(const char *name, const char *value) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/sys/net/ipv4/tcp_%s", name);
+  int file = open(path, O_WRONLY | O_CLOEXEC);
+  if (file < 0) return;
+  if (write(file, value, strlen(value)) < 0 && errno != EPERM && errno != EACCES) fail(name);
+  close(file);
+}
+
 /* Makes the device of a place in the namespace that this process is in. */
 static void open_device(struct place *place) {
   struct ifreq request = {.ifr_flags = IFF_TUN | IFF_NO_PI};
@@ -128,6 +138,9 @@ static void open_place(const char *text, int is_made) {
   place->address = inet_addr(address);
   if (is_made) {
     if (unshare(CLONE_NEWNET)) fail("unshare");
+    /* As docs/edges.md advises, whatever the host has: BBR sends the pages of a write slowly, and so does an idle link. */
+    set_tcp("congestion_control", "reno");
+    set_tcp("slow_start_after_idle", "0");
     printf("%s %d\n", place->name, open("/proc/self/ns/net", O_RDONLY));
   }
   open_device(place);

@@ -145,7 +145,10 @@ function dropIdle(agent: http.Agent) {
   for (const sockets of Object.values(agent.freeSockets)) for (const socket of sockets ?? []) socket.destroy()
 }
 
-/** Reads an answer to its end; one that breaks off, or is none of HTTP, is no answer. */
+/**
+ * Reads an answer to its end. One that breaks off, or is none of HTTP, is no answer; nor is a failure that is no problem:
+ * a proxy before the primary says so that it has none, and whether the primary had the request, it does not say.
+ */
 function readAnswer(response: http.IncomingMessage, settle: (exchange: Exchange) => void, fail: () => void) {
   const status = response.statusCode ?? 0
   const chunks: Uint8Array[] = []
@@ -153,7 +156,8 @@ function readAnswer(response: http.IncomingMessage, settle: (exchange: Exchange)
   response.once('error', fail)
   response.once('aborted', fail)
   response.once('end', () => {
-    if (!response.complete || status < 200 || status > 599) return fail()
+    const isFailure = status >= 500 && !response.headers['content-type']?.startsWith('application/problem+json')
+    if (!response.complete || status < 200 || status > 599 || isFailure) return fail()
     settle({ kind: 'answered', status, headers: carriedHeaders(response), body: Buffer.concat(chunks) })
   })
 }

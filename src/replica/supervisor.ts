@@ -66,6 +66,8 @@ export class ReplicaSupervisor {
   private isCaughtUp = false
   private troubleAtSync: string | null = null
   private troubleAtPrimary: string | null = null
+  /** What was complained of last; null once a sync has come about since. */
+  private fault: 'passing' | 'refused' | null = null
   private seenAt = 0
   private markedAt = Number.NEGATIVE_INFINITY
   private stamp = ''
@@ -134,8 +136,7 @@ export class ReplicaSupervisor {
     this.stamp = stamp
     if (elapsed - this.seenAt <= this.options.silentMsMax) return
     this.seenAt = elapsed
-    this.troubleAtSync = `The replicator has done nothing for ${this.options.silentMsMax} ms.`
-    this.tell({ phase: 'failing' })
+    this.fail('passing', `The replicator has done nothing for ${this.options.silentMsMax} ms.`)
     this.replicator?.kill()
   }
 
@@ -143,17 +144,25 @@ export class ReplicaSupervisor {
     this.seenAt = this.options.clock.elapsed()
     if (report.kind === 'synced') return this.hearSync(report.position, report.began)
     const { fault, message } = report
-    this.troubleAtSync =
-      fault === 'refused'
-        ? `The primary's database refuses the token of this node (LIBSQL_TOKEN): ${message}`
-        : `The replicator cannot follow the primary: ${message}`
-    if (fault === 'broken') this.beginAnew(message)
-    else this.tell({ phase: 'failing' })
+    if (fault === 'broken') {
+      this.troubleAtSync = `The replicator cannot follow the primary: ${message}`
+      this.beginAnew(message)
+    } else if (fault === 'passing') this.fail(fault, `The replicator cannot follow the primary: ${message}`)
+    else this.fail(fault, `The primary's database refuses the token of this node (LIBSQL_TOKEN): ${message}`)
+  }
+
+  /** Complains once, and again where a token is refused: at first that shows as a handshake that takes too long. */
+  private fail(fault: 'passing' | 'refused', sentence: string) {
+    this.troubleAtSync = sentence
+    if (fault !== this.fault) this.options.complain(sentence)
+    this.fault = fault
+    this.tell({ phase: 'failing' })
   }
 
   private hearSync(position: Position | null, began: number) {
     const { current } = this
     this.troubleAtSync = null
+    this.fault = null
     if (current.complete && (position === null || (current.position && !isAtLeast(position, current.position))))
       return this.beginAnew('It has gone back, or is of another epoch than it was.')
     current.position = position
@@ -223,8 +232,6 @@ export class ReplicaSupervisor {
   }
 
   private tell(change: Partial<Facts>) {
-    if (change.phase === 'failing' && this.facts.phase !== 'failing' && this.troubleAtSync)
-      this.options.complain(this.troubleAtSync)
     const restarts = this.replicator?.restarts() ?? 0
     this.facts = { ...this.facts, ...change, restarts, unready: this.unready() }
     this.options.onChange(this.facts)

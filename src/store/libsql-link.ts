@@ -22,12 +22,17 @@ export function fetchWithin(ms: number): (request: Request) => Promise<Response>
   return async (request) => {
     const { status, headers, body } = await exchange(request, ms).catch((error: Error & { code?: unknown }) => {
       const Kind = notConnected.test(String(error.code)) ? NotTaken : NoAnswer
-      throw new Kind(error.message, { cause: error })
+      throw new Kind(causeOf(error), { cause: error })
     })
     if (status >= 500) throw new NoAnswer(`HTTP ${status}`)
     if (status >= 300) throw new NotTaken(`HTTP ${status}: ${new TextDecoder().decode(body).slice(0, 200)}`)
     return new Response(body, { status, headers })
   }
+}
+
+/** What Bun's fetch says, without the question that it puts after it. */
+function causeOf({ message }: Error): string {
+  return message.replace(/(\. Is the computer able to access the url)?[.?]$/, '')
 }
 
 async function exchange(request: Request, ms: number) {

@@ -105,8 +105,10 @@ describe('bun run primary', () => {
     const { code, err } = await run([], standalone.path)
     standalone.remove()
     expect([code, err]).toEqual([1, expect.stringContaining('holds the database of a standalone server')])
-    const elsewhere = await runCommand(['primary'], { env: { ...primary.env, LIBSQL_URL: 'http://127.0.0.1:1' } })
-    expect([elsewhere.code, elsewhere.err]).toEqual([2, expect.stringContaining('LIBSQL_URL is set')])
+    for (const name of ['LIBSQL_URL', 'PRIMARY_ORIGIN']) {
+      const elsewhere = await runCommand(['primary'], { env: { ...primary.env, [name]: 'http://127.0.0.1:1' } })
+      expect([elsewhere.code, elsewhere.err]).toEqual([2, expect.stringContaining(`${name} is set`)])
+    }
   })
 
   test('an address that is taken is told, and nothing is begun', async () => {

@@ -166,10 +166,10 @@ describe('what an edge sends on', () => {
     ['nothing new', 'GET', 'HTTP/1.1 304 Not Modified\r\nETag: "1"\r\n\r\n', null],
     ['a head', 'HEAD', 'HTTP/1.1 200 OK\r\nContent-Length: 77\r\n\r\n', null],
     [
-      'a page of another server',
+      'a failure of the primary',
       'POST',
-      'HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: 3\r\n\r\n',
-      Buffer.from('<p>'),
+      'HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nContent-Length: 2\r\n\r\n',
+      Buffer.from('{}'),
     ],
   ])('is answered with the bytes that came: %s', (name, method, answer, body) =>
     withUpstream(
@@ -187,6 +187,21 @@ describe('what an edge sends on', () => {
         expect(got?.headers.has('transfer-encoding')).toBe(false)
         if (name === 'a head') expect(got?.headers.get('content-length')).toBe('77')
         if (name === 'nothing new') expect(got?.headers.get('etag')).toBe('"1"')
+      },
+    ),
+  )
+
+  test.each([
+    ['POST', {}, 504, 'outcome-unknown', 1],
+    ['POST', { 'Idempotency-Key': 'k' }, 504, 'outcome-unknown', 2],
+    ['GET', { Consistency: 'strong' }, 503, 'primary-unreachable', 2],
+  ])('is none where a proxy before the primary failed: %s %p', (method, headers, status, problem, times) =>
+    withUpstream(
+      () => 'HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: 3\r\n\r\n<p>',
+      async (behind, server) => {
+        const answer = await behind.call(method, '/tags', { headers, ...(method === 'POST' && { body: {} }) })
+        expect([answer.status, answer.body.type]).toEqual([status, `/problems/${problem}`])
+        expect(server.requests.length).toBe(times)
       },
     ),
   )

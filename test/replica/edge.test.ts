@@ -139,6 +139,23 @@ describe('an edge', () => {
     expect(edge.complaints()).not.toContain(token)
   })
 
+  test('complains of a token that is no longer taken, also where the handshake fails before', async () => {
+    const other = await replicated()
+    try {
+      const edge = await other.edge()
+      await edge.ready()
+      other.sqld.renewKeys()
+      await other.sqld.restart()
+      await until(
+        () => /refuses the token of this node \(LIBSQL_TOKEN\): .*401/.test(edge.complaints()),
+        () => `it only says: ${edge.complaints()}`,
+      )
+      expect((await edge.health()).replicator.phase).toBe('failing')
+    } finally {
+      await other.stop()
+    }
+  })
+
   test('starts a replicator that was killed again; none outlives it', async () => {
     const edge = await world.edge()
     await edge.ready()

@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { answering, type Sqld, startSqld as spawnSqld } from '../../src/entry/sqld.ts'
 import { sqldKeys } from '../../src/entry/sqld-keys.ts'
@@ -17,6 +18,8 @@ export interface TestSqld {
   end(signal?: 'SIGTERM' | 'SIGKILL'): Promise<void>
   /** Starts it again, on the same port and folder, and waits until it answers. Ends it before where it runs. */
   restart(signal?: 'SIGTERM' | 'SIGKILL'): Promise<void>
+  /** From its next start on it takes other tokens, and none of these. */
+  renewKeys(): void
   /** Ends it and removes its folder. */
   remove(): Promise<void>
 }
@@ -39,7 +42,8 @@ export function freePort(): number {
 /** Starts sqld with the flags of `bun run primary`; resolves when it answers. */
 export async function startSqld({ folder, auth = true }: TestSqldOptions = {}): Promise<TestSqld> {
   const own = temporaryFolder()
-  const keys = sqldKeys(join(own.path, 'keys'))
+  const keyFolder = join(own.path, 'keys')
+  const keys = sqldKeys(keyFolder)
   const options = {
     folder: folder ?? join(own.path, 'sqld'),
     address: `127.0.0.1:${freePort()}`,
@@ -70,6 +74,10 @@ export async function startSqld({ folder, auth = true }: TestSqldOptions = {}): 
     async restart(signal) {
       await end(signal)
       await start()
+    },
+    renewKeys() {
+      rmSync(keyFolder, { recursive: true })
+      sqldKeys(keyFolder)
     },
     async remove() {
       await end('SIGKILL')
