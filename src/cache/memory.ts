@@ -11,7 +11,7 @@ export class MemoryCache<T> {
   private young = new Map<string, Entry<T>>()
   private old = new Map<string, Entry<T>>()
   private youngBytes = 0
-  private setOnce = new Set<string>()
+  private setOnce = new Set<number>()
   private readonly bytesMax: number
   private generation = -1
 
@@ -30,13 +30,16 @@ export class MemoryCache<T> {
 
   /**
    * Keeps a value read at `generation`, from the second time that it is set: most of what is asked for once is never
-   * asked for again. One of another generation is late and is dropped.
+   * asked for again. One of another generation is late and is dropped. What was set once is remembered by a hash: the
+   * keys themselves, most of them URLs, would fill memory with what is dropped soon after, and slow every read down. A
+   * value whose key has the hash of another is kept at once, which harms nothing.
    */
   set(key: string, value: T, bytes: number, generation: number) {
     if (generation !== this.generation || bytes > this.bytesMax / 2) return
-    if (this.setOnce.has(key)) return this.keep(key, { value, bytes })
+    const hash = hashOf(key)
+    if (this.setOnce.has(hash)) return this.keep(key, { value, bytes })
     if (this.setOnce.size >= setOnceMax) this.setOnce = new Set()
-    this.setOnce.add(key)
+    this.setOnce.add(hash)
   }
 
   private keep(key: string, entry: Entry<T>) {
@@ -60,6 +63,13 @@ export class MemoryCache<T> {
 
 /** Keys remembered as set once; at more they are all forgotten. */
 const setOnceMax = 10_000
+
+/** 32 bits of a text: FNV-1a over its UTF-16 units. */
+function hashOf(text: string): number {
+  let hash = 0x811c9dc5
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193)
+  return hash
+}
 
 interface Entry<T> {
   readonly value: T
