@@ -1,5 +1,4 @@
 import { type Context, Hono } from 'hono'
-import { MemoryCache } from '../cache/memory.ts'
 import type { Seq } from '../log/position.ts'
 import { assert, Problem, problemCodes, problemType } from '../problem.ts'
 import { limits } from '../schema/limits.ts'
@@ -12,6 +11,7 @@ import { allowOrigin, optionsHeaders } from './cors.ts'
 import { feedHandler } from './feed.ts'
 import { Followers } from './followers.ts'
 import { hasSoundHost } from './guard.ts'
+import { KeptAnswers } from './kept-answers.ts'
 import { baseHeaders, jsonHeaders, problemResponse } from './present.ts'
 import { historyHandler, keptResponse, listHandler, recordHandler } from './reads.ts'
 import type { AppOptions, Local, Service, Through } from './service.ts'
@@ -36,7 +36,9 @@ export function createApp(options: AppOptions): App {
     views,
     defaultView,
     authenticate: createAuthenticate(options),
-    answers: new MemoryCache(limits.answerCacheBytesMax),
+    answers: new KeptAnswers(options.reader),
+    cacheHit: `Perigee-${options.region}; hit`,
+    cacheMiss: `Perigee-${options.region}; fwd=miss`,
   }
   const followers = new Followers(service)
   const hono = new Hono()
@@ -173,6 +175,7 @@ function addOperations(hono: Hono, service: Service) {
     const text = metrics.render({
       seq,
       primary: primary?.stats() ?? null,
+      kept: service.answers,
       more: through?.metrics(seq === null ? null : { epoch, seq }) ?? [],
     })
     return new Response(text, {

@@ -44,8 +44,9 @@ export const limits = {
   fanoutRowsMax: 1_000,
   /** Commands that may wait for the writer; one more is answered `overloaded`. */
   pendingWritesMax: 10_000,
-  /** What a node keeps of its own answers, until the next commit. */
+  /** What a node keeps of its own answers while they are true; changes that it looks at one by one for that. */
   answerCacheBytesMax: 33_554_432,
+  keptNewsMax: 1_000,
 
   /** How long an edge waits for a connection to the primary, and for the whole of an answer, a second try included. */
   forwardConnectMsMax: 1_000,
