@@ -20,6 +20,10 @@ const catalogue = {
   'already-exists': [409, 'A record with the same unique value exists.'],
   'still-referenced': [409, 'Other records still refer to this one.'],
   'token-from-another-epoch': [409, 'The Consistency-Token is from before a restore of the primary.'],
+  'must-refetch': [
+    410,
+    'The log no longer has what came after this position. Read the records again, and follow from there.',
+  ],
   'precondition-failed': [412, 'The record is not at the version that the request expects.'],
   'content-too-large': [413, 'The body is larger than the limit.'],
   'unsupported-media-type': [415, 'The Content-Type is not one that this method takes.'],

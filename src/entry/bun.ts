@@ -35,13 +35,14 @@ export async function startServer(settings: Settings, model: Model, health?: Hea
     unready: () => (stopping ? 'The server is stopping.' : (health?.unready() ?? null)),
   })
   const listening = await listenOrClose(settings, app, node)
-  const maintenance = runMaintenance(node)
+  const maintenance = runMaintenance(node, settings.logDays)
   return {
     url: listening.url,
     node,
     async stop() {
       stopping = true
       maintenance.stop()
+      app.close()
       await Promise.all([listening.stop(), maintenance.stopped])
       await node.close()
     },

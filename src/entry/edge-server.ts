@@ -85,7 +85,10 @@ export class EdgeServer {
   learn(facts: Facts) {
     const before = this.copy
     this.copy = this.copyFor(facts)
-    if (this.copy !== before) this.closeUnused()
+    if (this.copy !== before) {
+      before.app.close()
+      this.closeUnused()
+    }
     this.copy.reader.expire()
     if (this.copy.lacking > 0) this.copy.lacking = this.lackingIn(this.copy.reader)
     this.following.learn(facts)
@@ -94,6 +97,7 @@ export class EdgeServer {
   /** From now on `/readyz` says that the server stops. */
   beginStop() {
     this.isStopping = true
+    this.copy.app.close()
   }
 
   close() {
@@ -156,5 +160,6 @@ const emptyReader: FileReader = {
   },
   generation: () => 0,
   expire() {},
+  newsPauseMs: 1_000,
   close() {},
 }

@@ -1,14 +1,14 @@
-import { stepFanout, sweepIdempotency } from '../write/maintenance.ts'
+import { compactLog, stepFanout, sweepIdempotency } from '../write/maintenance.ts'
 import type { Node } from './node.ts'
 
 const fanoutPollMs = 250
 const sweepPauseMs = 3_600_000
 
 /**
- * The work that no request waits for: queued fan-outs, as soon as there are any, and expired idempotency keys, once an
- * hour. Each step is one small batch between others. A step that fails, of a full disk say, is told and tried again.
+ * The work that no request waits for: queued fan-outs, as soon as there are any; expired idempotency keys, and what the
+ * log need not keep longer than `logDays`, once an hour. Each step is one small batch between others. A step that fails, of a full disk say, is told and tried again.
  */
-export function runMaintenance(node: Node): { stop(): void; readonly stopped: Promise<void> } {
+export function runMaintenance(node: Node, logDays: number): { stop(): void; readonly stopped: Promise<void> } {
   let isStopping = false
   const pauses = new Set<() => void>()
 
@@ -41,9 +41,16 @@ export function runMaintenance(node: Node): { stop(): void; readonly stopped: Pr
     sweptTo = to ?? 0
     return to === null ? sweepPauseMs : 10
   })
+  let compactedTo = 0
+  const compaction = follow(async () => {
+    const before = new Date(Date.now() - logDays * 86_400_000).toISOString()
+    const to = await compactLog(compactedTo, before, node.reader, node.primary)
+    compactedTo = to ?? 0
+    return to === null ? sweepPauseMs : 10
+  })
   const stop = () => {
     isStopping = true
     for (const end of pauses) end()
   }
-  return { stop, stopped: Promise.all([fanout, sweep]).then(() => undefined) }
+  return { stop, stopped: Promise.all([fanout, sweep, compaction]).then(() => undefined) }
 }

@@ -14,6 +14,8 @@ export interface Settings {
   readonly libsql: LibsqlSettings | null
   /** Where the sqld of `bun run primary` listens, a host and a port. */
   readonly libsqlListen: string
+  /** How long the log keeps changes that were overtaken, in days. */
+  readonly logDays: number
 }
 
 export interface LibsqlSettings {
@@ -63,6 +65,9 @@ const schema = z.object({
   LIBSQL_LISTEN: setting(isAddress, 'an address of this machine and a port, such as 127.0.0.1:8788').default(
     '127.0.0.1:8788',
   ),
+  LOG_DAYS: setting((text) => /^[1-9]\d{0,4}$/.test(text), 'days from 1 to 99999')
+    .default('90')
+    .transform(Number),
 })
 
 const edgeSchema = z.object({
@@ -108,6 +113,7 @@ export function readSettings(
     allowedOrigins: values.ALLOWED_ORIGINS,
     libsql: libsqlOf(values),
     libsqlListen: values.LIBSQL_LISTEN,
+    logDays: values.LOG_DAYS,
   }
 }
 

@@ -1,5 +1,4 @@
 import { type Context, Hono } from 'hono'
-import { MemoryCache } from '../cache/memory.ts'
 import type { Seq } from '../log/position.ts'
 import { assert, Problem, problemCodes, problemType } from '../problem.ts'
 import { limits } from '../schema/limits.ts'
@@ -9,7 +8,10 @@ import { buildViews, type View } from '../version/view.ts'
 import { createAuthenticate } from './auth.ts'
 import { hasLongBody } from './body.ts'
 import { allowOrigin, optionsHeaders } from './cors.ts'
+import { feedHandler } from './feed.ts'
+import { Followers } from './followers.ts'
 import { hasSoundHost } from './guard.ts'
+import { KeptAnswers } from './kept-answers.ts'
 import { baseHeaders, jsonHeaders, problemResponse } from './present.ts'
 import { historyHandler, keptResponse, listHandler, recordHandler } from './reads.ts'
 import type { AppOptions, Local, Service, Through } from './service.ts'
@@ -21,6 +23,8 @@ export interface App {
    * body and all: the server sends its length and leaves it away (RFC 9110 section 9.3.2).
    */
   fetch(request: Request): Soon<Response>
+  /** Ends the streams of those who follow the log; they come back. Requests for changes that wait are answered. */
+  close(): void
 }
 
 export function createApp(options: AppOptions): App {
@@ -32,11 +36,14 @@ export function createApp(options: AppOptions): App {
     views,
     defaultView,
     authenticate: createAuthenticate(options),
-    answers: new MemoryCache(limits.answerCacheBytesMax),
+    answers: new KeptAnswers(options.reader),
+    cacheHit: `Perigee-${options.region}; hit`,
+    cacheMiss: `Perigee-${options.region}; fwd=miss`,
   }
+  const followers = new Followers(service)
   const hono = new Hono()
   for (const version of [null, ...options.model.versions.map((each) => each.alias)])
-    addResources(hono, service, version)
+    addResources(hono, service, followers, version)
   addOperations(hono, service)
   addDocuments(hono, service)
   hono.notFound((c) => {
@@ -47,10 +54,10 @@ export function createApp(options: AppOptions): App {
   })
   hono.onError((error, c) => failure(service, error, c))
   const local: Local = (request) => {
-    const asked = request.method === 'HEAD' ? new Request(request.url, { headers: request.headers }) : request
+    const asked = request.method === 'HEAD' ? headAsGet(request) : request
     return (asked.method === 'GET' ? keptResponse(service, asked) : null) ?? hono.fetch(asked)
   }
-  return { fetch: (request) => serve(service, local, request) }
+  return { fetch: (request) => serve(service, local, request), close: () => followers.close() }
 }
 
 function serve(service: Service, local: Local, request: Request): Soon<Response> {
@@ -77,6 +84,13 @@ function around(service: Service, through: Through, local: Local, request: Reque
   }
 }
 
+/** A stream has no length, so what would be one is asked for as a page. */
+function headAsGet({ url, headers }: Request): Request {
+  const asked = new Request(url, { headers })
+  if (/event-stream/i.test(asked.headers.get('accept') ?? '')) asked.headers.delete('accept')
+  return asked
+}
+
 /** Answers one request; `start` is when it began, on the monotonic clock. */
 type Handler = (c: Context, start: number) => Soon<Response>
 
@@ -99,7 +113,7 @@ function measured(service: Service, route: string, handler: Handler): (c: Contex
   }
 }
 
-function addResources(hono: Hono, service: Service, alias: string | null) {
+function addResources(hono: Hono, service: Service, followers: Followers, alias: string | null) {
   const prefix = alias === null ? '' : `/${alias}`
   // Without an alias, a path may be of any version: which, the header says, or the key.
   const views = [...service.views.values()].filter((view) => alias === null || view.version.alias === alias)
@@ -120,6 +134,8 @@ function addResources(hono: Hono, service: Service, alias: string | null) {
   }
   hono.post(`${prefix}/batch`, measured(service, '/batch', batchHandler(service, alias)))
   refuseOthers(hono, `${prefix}/batch`, 'POST, OPTIONS')
+  hono.get(`${prefix}/changes`, measured(service, '/changes', feedHandler(service, followers, alias)))
+  refuseOthers(hono, `${prefix}/changes`, 'GET, HEAD, OPTIONS')
 }
 
 const methodsKnown = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
@@ -159,6 +175,7 @@ function addOperations(hono: Hono, service: Service) {
     const text = metrics.render({
       seq,
       primary: primary?.stats() ?? null,
+      kept: service.answers,
       more: through?.metrics(seq === null ? null : { epoch, seq }) ?? [],
     })
     return new Response(text, {

@@ -170,7 +170,9 @@ class Routing {
         headers: { 'Consistency-Token': service.sealer.seal(write.position) },
       })
     }
-    const response = present(write.answer, request.headers.get('if-none-match'), null)
+    const told = service.sealer.seal(write.position)
+    const origin = { kind: 'kept', token: told, status: service.cacheHit } as const
+    const response = present(write.answer, request.headers.get('if-none-match'), origin)
     service.metrics.record(request.method, write.answer.route, response.status, service.elapsed() - start)
     return response
   }

@@ -1,4 +1,5 @@
 import type { PrimaryStats } from '../store/primary.ts'
+import type { KeptAnswers } from './kept-answers.ts'
 
 /** Upper bounds of the latency histogram, in seconds. */
 const bounds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5]
@@ -57,6 +58,7 @@ export class Metrics {
   render(gauges: {
     readonly seq: number | null
     readonly primary: PrimaryStats | null
+    readonly kept: Pick<KeptAnswers, 'hits' | 'misses'>
     readonly more: readonly string[]
   }): string {
     const lines = [
@@ -76,6 +78,13 @@ export class Metrics {
     lines.push(
       ...known('perigee_log_position', 'The number of the last change in the log.', gauges.seq),
       ...(gauges.primary ? writerLines(gauges.primary) : []),
+      ...metric(
+        'perigee_kept_answers_hits_total',
+        'counter',
+        'Reads that were answered from memory.',
+        gauges.kept.hits,
+      ),
+      ...metric('perigee_kept_answers_misses_total', 'counter', 'Reads that were not.', gauges.kept.misses),
       ...metric('perigee_uptime_seconds', 'gauge', 'Seconds since the process began to serve.', this.uptimeMs() / 1000),
       ...gauges.more,
       ...this.more(),

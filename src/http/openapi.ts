@@ -3,6 +3,7 @@ import { limits } from '../schema/limits.ts'
 import type { Model } from '../schema/model.ts'
 import type { View } from '../version/view.ts'
 import { batchRoute } from './openapi/batch.ts'
+import { changesRoute } from './openapi/changes.ts'
 import { type Draft, versionDates } from './openapi/draft.ts'
 import { nodeRoutes } from './openapi/node.ts'
 import { type Parts, subjectOf } from './openapi/operation.ts'
@@ -57,6 +58,7 @@ function generate(model: Model, view: View): object {
       return resourceOperations.map((operation) => operation(subject))
     }),
     batchRoute(draft, parts),
+    changesRoute(draft, parts),
     ...nodeRoutes(draft, parts),
   ]
   for (const route of routes) draft.registry.registerPath(route)
@@ -78,6 +80,7 @@ function headOf(draft: Draft) {
     tags: [
       ...[...view.resources.values()].map((each) => ({ name: each.name, description: each.resource.description })),
       { name: 'batch', description: 'Several commands in one transaction.' },
+      { name: 'changes', description: 'The log of all changes, to follow.' },
       { name: 'node', description: 'What the node says of itself. No key is needed.' },
     ],
   }

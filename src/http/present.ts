@@ -19,12 +19,17 @@ export const publicCaching = 'public, no-cache'
 /** Request headers that change what a read answers. */
 export const readVary = 'Authorization, API-Version, Origin'
 
+/** A problem as JSON (RFC 9457). */
+export function problemText(problem: Problem, instance: string): string {
+  return JSON.stringify(problem.body(instance))
+}
+
 export function problemResponse(
   problem: Problem,
   instance: string,
   headers: Readonly<Record<string, string>> = {},
 ): Response {
-  return new Response(JSON.stringify(problem.body(instance)), {
+  return new Response(problemText(problem, instance), {
     status: problem.status,
     headers: {
       ...baseHeaders,

@@ -3,13 +3,14 @@ import type { Seq } from '../log/position.ts'
 import { Problem } from '../problem.ts'
 import { readHistory } from '../read/history.ts'
 import { type Page, readPage, readRecord } from '../read/page.ts'
-import { planList, planRecord } from '../read/plan.ts'
+import { planList, planRecord, type ReadPlan } from '../read/plan.ts'
 import { parseListQuery, parsePaging, parseRecordQuery, type Selection } from '../read/query.ts'
 import { type Caller, callerIdentity, resolve } from '../schema/access.ts'
 import { andThen, type Soon } from '../soon.ts'
 import type { ResourceView } from '../version/view.ts'
 import { parseId } from '../write/command.ts'
 import { refuseUnreadable, requireScope } from './auth.ts'
+import { dependency } from './kept-answers.ts'
 import { type Consistency, chooseView, matchesTag, parseConsistency, requirePosition } from './negotiation.ts'
 import { jsonHeaders, pageBody, pageLinks, privateCaching, publicCaching, readVary, serverTiming } from './present.ts'
 import { type ReadAnswer, resourceOf, type Service } from './service.ts'
@@ -31,6 +32,8 @@ interface Read {
   readonly tag: string
   readonly seq: Seq
   readonly links: string | null
+  /** The names of what it is made of. */
+  readonly depends: readonly string[]
 }
 
 type Produce = (request: ReadRequest, service: Service) => Soon<Read>
@@ -49,17 +52,22 @@ const everything: Selection = { fields: null, includes: [] }
 function readOne(request: ReadRequest, service: Service): Soon<Read> {
   const { view, search, id, caller } = request
   const selection = search === '' ? everything : parseRecordQuery(view, search)
-  return andThen(readRecord(planRecord(view, parseId(id), selection, caller), service.reader), (found) => {
+  const plan = planRecord(view, parseId(id), selection, caller)
+  return andThen(readRecord(plan, service.reader), (found) => {
     if (found.record === null) throw notFound(request, service, found.seq)
     const tag = `"${found.version}${found.head === null ? '' : `.${found.head}`}-${view.alias}"`
-    return { body: found.record, tag, seq: found.seq, links: null }
+    const { resource } = view
+    const depends =
+      found.head === null ? [dependency(caller.tenant, resource.name, request.id)] : dependencies(plan, caller)
+    return { body: found.record, tag, seq: found.seq, links: null, depends }
   })
 }
 
 function readList(request: ReadRequest, service: Service): Soon<Read> {
   const { view, search, caller } = request
   const plan = planList(parseListQuery(view, search), caller, service)
-  return andThen(readPage(plan, service.reader, service), (page) => pageRead(request, service, page))
+  const depends = dependencies(plan, caller)
+  return andThen(readPage(plan, service.reader, service), (page) => pageRead(request, service, page, depends))
 }
 
 async function readChanges(request: ReadRequest, service: Service): Promise<Read> {
@@ -67,12 +75,22 @@ async function readChanges(request: ReadRequest, service: Service): Promise<Read
   const paging = parsePaging(search)
   const page = await readHistory(view, parseId(id), paging, caller, service.reader, service)
   if (page.records === '' && paging.after === null) throw notFound(request, service, page.seq)
-  return pageRead(request, service, page)
+  return pageRead(request, service, page, [dependency(caller.tenant, view.resource.name, id)])
 }
 
-function pageRead({ path, search, view }: ReadRequest, { epoch }: Service, page: Page): Read {
+/** What a read is made of, whichever records it found. */
+function dependencies({ involved }: Pick<ReadPlan, 'involved'>, { tenant }: Caller): string[] {
+  return involved.map((resource) => dependency(tenant, resource))
+}
+
+function pageRead(
+  { path, search, view }: ReadRequest,
+  { epoch }: Service,
+  page: Page,
+  depends: readonly string[],
+): Read {
   const tag = `"${epoch}-${page.head}-${view.alias}"`
-  return { body: pageBody(page), tag, seq: page.seq, links: pageLinks(path, search, page) }
+  return { body: pageBody(page), tag, seq: page.seq, links: pageLinks(path, search, page), depends }
 }
 
 /** A record that is not here is not there only where this node has what the caller has seen. */
@@ -95,31 +113,26 @@ function readHandler(service: Service, name: string, alias: string | null, route
       const query = url.indexOf('?')
       const search = query < 0 ? '' : url.slice(query)
       const request: ReadRequest = { caller, view, consistency, path: c.req.path, search, id: c.req.param('id') }
-      const generation = service.reader.generation()
       const begun = service.elapsed()
       return andThen(produce(request, service), (read) => {
         const answer = answerOf(service, route, request, read)
-        const key = keyOf(caller, c.req.raw)
-        service.answers.set(key, answer, 2 * (key.length + read.body.length) + entryBytes, generation)
+        service.answers.keep(keyOf(caller, c.req.raw), answer, read.depends)
         requirePosition(consistency, answer.position)
         const timing = serverTiming([
           ['begin', begun - start],
           ['read', service.elapsed() - begun],
         ])
-        return present(answer, headers.get('if-none-match'), timing)
+        return present(answer, headers.get('if-none-match'), { kind: 'read', timing })
       })
     })
   }
 }
 
-/** Bytes of an answer that is kept beside its key and body: its headers and the objects around them, rounded up. */
-const entryBytes = 1_500
-
 export function answerOf(
   service: Service,
   route: string,
   { caller, view }: Pick<ReadRequest, 'caller' | 'view'>,
-  read: Read,
+  read: Omit<Read, 'depends'>,
 ): ReadAnswer {
   const position = { epoch: service.epoch, seq: read.seq }
   const headers: Record<string, string> = {
@@ -130,25 +143,36 @@ export function answerOf(
     'Cache-Control': caller.kind === 'anonymous' ? publicCaching : privateCaching,
     Vary: readVary,
     'Server-Timing': 'kept',
+    'Cache-Status': service.cacheMiss,
   }
   if (read.links !== null) headers.Link = read.links
   return { route, body: read.body, tag: read.tag, position, headers }
 }
 
-/** The answer to one request; `timing` is null where it was kept. */
-export function present(answer: ReadAnswer, ifNoneMatch: string | null, timing: string | null): Response {
+/** Where an answer comes from: it was just read, in the time of its stages; or kept, and is still true at a position. */
+export type Origin =
+  | { readonly kind: 'read'; readonly timing: string }
+  | { readonly kind: 'kept'; readonly token: string; readonly status: string }
+
+/** The answer to one request. */
+export function present(answer: ReadAnswer, ifNoneMatch: string | null, origin: Origin): Response {
   const isUnchanged = matchesTag(ifNoneMatch, answer.tag)
   const [body, status] = isUnchanged ? [null, 304] : [answer.body, 200]
-  return new Response(body, { status, headers: headersOf(answer, isUnchanged, timing) })
+  return new Response(body, { status, headers: headersOf(answer, isUnchanged, origin) })
 }
 
-/** An answer that was kept has its headers made once: a response copies a Headers in a third of the time of a record. */
-function headersOf(answer: ReadAnswer, isUnchanged: boolean, timing: string | null): Headers | Record<string, string> {
+/**
+ * An answer that was kept has its headers made once for each position that it is true at: a response copies a Headers in
+ * a third of the time of a record.
+ */
+function headersOf(answer: ReadAnswer, isUnchanged: boolean, origin: Origin): Headers | Record<string, string> {
   const make = () => (isUnchanged ? withoutBodyHeaders(answer.headers) : answer.headers)
-  if (timing !== null) return { ...make(), 'Server-Timing': timing }
-  const kept = isUnchanged ? 'unchangedHeaders' : 'keptHeaders'
-  answer[kept] ??= new Headers(make())
-  return answer[kept]
+  if (origin.kind === 'read') return { ...make(), 'Server-Timing': origin.timing }
+  const { token } = origin
+  if (answer.kept?.token !== token) answer.kept = { token }
+  const name = isUnchanged ? 'unchanged' : 'whole'
+  answer.kept[name] ??= new Headers({ ...make(), 'Consistency-Token': token, 'Cache-Status': origin.status })
+  return answer.kept[name]
 }
 
 function withoutBodyHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
@@ -161,7 +185,7 @@ function keyOf(caller: Caller, { url, headers }: Request): string {
 }
 
 /**
- * The answer that is kept since the last commit, without routing or planning anything; null where there is none, or
+ * The answer that is kept and still true, without routing or planning anything; null where there is none, or
  * where anything about the request is wrong, which the way around finds again and answers.
  */
 export function keptResponse(service: Service, request: Request): Response | null {
@@ -174,12 +198,15 @@ export function keptResponse(service: Service, request: Request): Response | nul
       caller.catch(() => {})
       return null
     }
-    const kept = service.answers.get(keyOf(caller, request), service.reader.generation())
+    const kept = service.answers.find(keyOf(caller, request))
     if (!kept) return null
+    const { answer, seq } = kept
+    const position = { epoch: service.epoch, seq }
     const consistency = parseConsistency(headers.get('consistency'), headers.get('consistency-token'), service.sealer)
-    requirePosition(consistency, kept.position)
-    const response = present(kept, headers.get('if-none-match'), null)
-    service.metrics.record('GET', kept.route, response.status, service.elapsed() - start)
+    requirePosition(consistency, position)
+    const origin = { kind: 'kept', token: service.sealer.seal(position), status: service.cacheHit } as const
+    const response = present(answer, headers.get('if-none-match'), origin)
+    service.metrics.record('GET', answer.route, response.status, service.elapsed() - start)
     return response
   } catch {
     return null

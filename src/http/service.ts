@@ -1,4 +1,3 @@
-import type { MemoryCache } from '../cache/memory.ts'
 import type { Epoch, Position, TokenSealer } from '../log/position.ts'
 import { Problem } from '../problem.ts'
 import type { TenantId } from '../schema/access.ts'
@@ -8,6 +7,7 @@ import type { Primary } from '../store/primary.ts'
 import type { Reader } from '../store/reader.ts'
 import type { ResourceView, View } from '../version/view.ts'
 import type { Authenticate } from './auth.ts'
+import type { KeptAnswers } from './kept-answers.ts'
 import type { Metrics } from './metrics.ts'
 
 /** What an app is made of. The entry builds it; nothing here knows which drivers they are. */
@@ -59,10 +59,13 @@ export interface Service extends AppOptions {
   /** What requests get that name no version. */
   readonly defaultView: View
   readonly authenticate: Authenticate
-  readonly answers: MemoryCache<ReadAnswer>
+  readonly answers: KeptAnswers
+  /** What Cache-Status says of an answer that was kept, and of one that was not (RFC 9211). */
+  readonly cacheHit: string
+  readonly cacheMiss: string
 }
 
-/** What a read answers, kept for whoever asks the same until the next commit. */
+/** What a read answers, kept for whoever asks the same for as long as it is true. */
 export interface ReadAnswer {
   readonly route: string
   readonly body: string
@@ -70,8 +73,7 @@ export interface ReadAnswer {
   readonly position: Position
   readonly headers: Readonly<Record<string, string>>
   /** Its headers where it was kept, and where it only says that nothing has changed: made when they are first sent. */
-  keptHeaders?: Headers
-  unchangedHeaders?: Headers
+  kept?: { readonly token: string; whole?: Headers; unchanged?: Headers }
 }
 
 /** A resource of the view, by its public name. */

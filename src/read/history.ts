@@ -1,12 +1,10 @@
 import type { Seq } from '../log/position.ts'
-import { assert } from '../problem.ts'
 import { type Caller, predicateSql, resolve } from '../schema/access.ts'
-import { leavesOf } from '../schema/expression.ts'
-import type { Reader } from '../store/reader.ts'
+import type { Reader, Row } from '../store/reader.ts'
 import type { Value } from '../value.ts'
-import { formOf, type LeafSql, literalSql, recordSql } from '../version/expression-sql.ts'
 import type { ResourceView } from '../version/view.ts'
 import { type CursorSigner, openCursor, sealCursor } from './cursor.ts'
+import { changedNames, type Image, parsed, recordOf } from './image.ts'
 import { joined, type Page } from './page.ts'
 import { positionSql } from './sql.ts'
 
@@ -32,19 +30,19 @@ export async function readHistory(
     (field) => `json_extract(h.image, '$.${field}')`,
     subject,
   )
-  const entry = `json_object('seq', seq, 'time', time, 'operation', operation, 'version', version, 'changed', ${changedSql(view)}, 'actor', actor, 'request', request, 'record', ${imageSql(view)})`
+  const columns = 'seq, time, operation, version, changed, actor, request, image'
   const rows = await reader.rows(
-    `select * from (select ${entry}, seq from changes h where tenant = ?1 and resource = ?2 and id = ?3 and (?4 is null or seq < ?4) and ${visible} order by seq desc limit ?5) union all select null, ${positionSql}`,
+    `select * from (select ${columns} from changes h where tenant = ?1 and resource = ?2 and id = ?3 and (?4 is null or seq < ?4) and ${visible} order by seq desc limit ?5) union all select ${positionSql}${', null'.repeat(7)}`,
     args,
   )
   const found = rows.slice(0, -1)
   const page = found.slice(0, paging.limit)
   const last = page.at(-1)
   const more = found.length > paging.limit && last
-  const seq = Number(rows.at(-1)?.[1] ?? 0) as Seq
+  const seq = Number(rows.at(-1)?.[0] ?? 0) as Seq
   return {
-    records: joined(page, (row) => String(row[0])),
-    next: more ? sealCursor([last[1] ?? 0], { cursors, identity, caller }) : null,
+    records: joined(page, (row) => entryText(row, view)),
+    next: more ? sealCursor([last[0] ?? 0], { cursors, identity, caller }) : null,
     previous: null,
     count: null,
     seq,
@@ -52,27 +50,10 @@ export async function readHistory(
   }
 }
 
-/** The record after a change, as the view shows it. What the log wrote before a column was there has its default. */
-function imageSql(view: ResourceView): string {
-  const leaf: LeafSql = (each) => {
-    assert(each.op === 'column', 'a record is read from columns')
-    const fallback = view.resource.fields.get(each.name)?.fallback ?? null
-    const path = `'$.${each.name}'`
-    const found = each.kind === 'json' ? `nullif(h.image -> ${path}, 'null')` : `json_extract(h.image, ${path})`
-    return {
-      sql: fallback === null ? found : `coalesce(${found}, ${literalSql(fallback).sql})`,
-      form: formOf(each.kind),
-    }
-  }
-  return `json(iif(h.image is null, null, ${recordSql(view.fields.values(), leaf)}))`
-}
-
-/** The names of the fields that a change changed, from the names of the columns. */
-function changedSql(view: ResourceView): string {
-  const pairs = [...view.fields.values()].flatMap(({ name, read }) =>
-    leavesOf(read).flatMap((leaf) => (leaf.op === 'column' ? [[leaf.name, name] as const] : [])),
-  )
-  if (pairs.every(([column, name]) => column === name)) return 'json(h.changed)'
-  const names = pairs.map(([column, name]) => `('${column}', '${name}')`).join(', ')
-  return `json(iif(h.changed is null, null, (select json_group_array(distinct m.column2) from json_each(h.changed) c join (values ${names}) m on m.column1 = c.value)))`
+function entryText([seq, time, operation, version, changed, actor, request, image]: Row, view: ResourceView): string {
+  const columns = parsed<string[]>(changed)
+  return JSON.stringify({
+    ...{ seq, time, operation, version, changed: columns && changedNames(view, columns) },
+    ...{ actor, request, record: recordOf(parsed<Image>(image), view) },
+  })
 }

@@ -29,12 +29,24 @@ export const limits = {
   scanRowsMax: 200_000,
   cursorDaysMax: 7,
 
+  /** Changes of a page of the feed; those that one look at the log takes, and about the bytes of their records. */
+  feedRowsDefault: 100,
+  feedRowsMax: 500,
+  feedScanRowsMax: 500,
+  feedBytesMax: 4_194_304,
+  /** How long a request for changes may wait for the first. */
+  feedWaitSecondsMax: 25,
+  /** Followers of one node, and what may wait for one of them to read it before it is cut off. */
+  followersMax: 10_000,
+  followerBytesMax: 1_048_576,
+
   idempotencyHoursKept: 24,
   fanoutRowsMax: 1_000,
   /** Commands that may wait for the writer; one more is answered `overloaded`. */
   pendingWritesMax: 10_000,
-  /** What a node keeps of its own answers, until the next commit. */
+  /** What a node keeps of its own answers while they are true; changes that it looks at one by one for that. */
   answerCacheBytesMax: 33_554_432,
+  keptNewsMax: 1_000,
 
   /** How long an edge waits for a connection to the primary, and for the whole of an answer, a second try included. */
   forwardConnectMsMax: 1_000,

@@ -53,6 +53,7 @@ export function openReader(file: string): FileReader {
       return generation
     },
     expire,
+    newsPauseMs: 10,
     rows: (sql, args) => prepare(sql).values(...args) as Row[],
     close() {
       dataVersion.finalize()

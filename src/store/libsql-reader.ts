@@ -33,6 +33,7 @@ export function openLibsqlReader({ url, token }: LibsqlAddress): Reader {
     },
     generation: () => ++generation,
     expire() {},
+    newsPauseMs: 250,
     close: () => client.close(),
   }
 }

@@ -16,5 +16,7 @@ export interface Reader {
    */
   generation(): number
   expire(): void
+  /** How long to wait between two looks for news, in milliseconds: what a look costs decides. */
+  readonly newsPauseMs: number
   close(): void
 }

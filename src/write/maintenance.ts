@@ -44,3 +44,41 @@ export async function sweepIdempotency(
     throw new Error(`a sweep of idempotency keys was not committed: ${JSON.stringify(outcome)}`)
   return to
 }
+
+/** Rows of the log that one step of a compaction looks at. */
+const compactRowsMax = 500
+
+/**
+ * Removes from the log, among the next `compactRowsMax` rows after `from`, what is older than `before` and has been
+ * overtaken: the last change of every record stays, so that what is there can be told, and a record that is made again
+ * goes on from its last version. The highest row that was ever removed is remembered in the same transaction: who
+ * follows from before it must begin anew. Answers where to go on, or null where nothing more is old enough.
+ */
+export async function compactLog(
+  from: number,
+  before: string,
+  reader: Reader,
+  primary: Primary,
+): Promise<number | null> {
+  const [found] = await reader.rows(
+    'select max(seq), min(time) from (select seq, time from changes where seq > ? order by seq limit ?)',
+    [from, compactRowsMax],
+  )
+  const [to, oldest] = found ?? []
+  if (typeof to !== 'number' || typeof oldest !== 'string' || oldest >= before) return null
+  const later =
+    'select 1 from changes n where n.tenant = c.tenant and n.resource = c.resource and n.id = c.id and n.seq > c.seq'
+  const old = `from changes c where c.seq > ?1 and c.seq <= ?2 and c.time < ?3 and exists (${later})`
+  const horizon = `insert into meta(name, value) select 'horizon', max(c.seq) ${old} having count(*) > 0 on conflict(name) do update set value = excluded.value where cast(meta.value as integer) < cast(excluded.value as integer)`
+  const args = [from, to, before]
+  const isNone = (await reader.rows(`select 1 ${old} limit 1`, args)).length === 0
+  if (isNone) return to
+  const outcome = await primary.commit({
+    steps: [
+      { sql: horizon, args },
+      { sql: `delete from changes where seq in (select c.seq ${old})`, args },
+    ],
+  })
+  if (outcome.kind !== 'committed') throw new Error(`a compaction was not committed: ${JSON.stringify(outcome)}`)
+  return to
+}

@@ -69,6 +69,7 @@ describe('settings', () => {
       allowedOrigins: [],
       libsql: null,
       libsqlListen: '127.0.0.1:8788',
+      logDays: 90,
     })
   })
 
@@ -93,6 +94,7 @@ describe('settings', () => {
       allowedOrigins: ['https://a.example', 'http://localhost:3000'],
       libsql: { url: 'https://db.example.com', token: 'a token', folder: '/srv/sqld' },
       libsqlListen: '127.0.0.1:8788',
+      logDays: 90,
     })
   })
 

@@ -23,7 +23,7 @@ async function ask(method: string, path: string, headers = ''): Promise<WireAnsw
   const answer = await wire.answer({ method })
   wire.destroy()
   if (!answer) throw new Error('no answer')
-  const lasting = [...answer.headers].filter(([name]) => name !== 'date' && name !== 'server-timing')
+  const lasting = [...answer.headers].filter(([name]) => !['date', 'server-timing', 'cache-status'].includes(name))
   return { ...answer, headers: new Map(lasting.sort()) }
 }
 

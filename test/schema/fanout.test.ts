@@ -216,6 +216,7 @@ describe('a change that more copies follow than one transaction may touch', () =
         allowedOrigins: [],
         libsql: null,
         libsqlListen: '127.0.0.1:8788',
+        logDays: 90,
       },
       model,
     )

@@ -49,7 +49,7 @@ describe('the document', () => {
     expect(first.text).toBe(second.text)
     expect(first.body.openapi).toBe('3.1.0')
     expect([first.body.info.title, first.body.info.version]).toEqual([model.title, newest?.date ?? ''])
-    expect(first.body.tags.map((tag: Json) => tag.name)).toEqual([...resources, 'batch', 'node'])
+    expect(first.body.tags.map((tag: Json) => tag.name)).toEqual([...resources, 'batch', 'changes', 'node'])
   })
 
   test('keeps every rule that redocly recommends', async () => {
@@ -96,7 +96,7 @@ describe('the routes', () => {
       const view = buildViews(model).get(alias)!
       const { operations } = new Contract(JSON.parse(openApiDocument(model, view)))
       return operations
-        .filter(({ path }) => view.resources.has(path.split('/')[1]!) || path === '/batch')
+        .filter(({ path }) => view.resources.has(path.split('/')[1]!) || path === '/batch' || path === '/changes')
         .flatMap(({ method, path }) => [`${method} ${path}`, `${method} /${alias}${path}`])
     })
     expect([...answered].sort()).toEqual([...new Set([...documented, ...ofVersions, ...pages])].sort())
@@ -265,6 +265,8 @@ describe('a refused request', () => {
     })
     readOnly = await server.key({ scopes: ['read'] })
     ofUser = await server.key({ subject: unknown })
+    const compacted = "insert into meta(name, value) values ('horizon', '1')"
+    await server.node.primary.commit({ steps: [{ sql: compacted, args: [] }] })
   })
 
   type Refusal = readonly [code: string, status: number, method: string, path: string, options: () => CallOptions]
@@ -319,6 +321,7 @@ describe('a refused request', () => {
     ['invalid-value', 422, 'PATCH', '/users/{user}', () => ({ body: { name: null } })],
     ['filter-too-complex', 422, 'GET', '/posts?include=author.posts.author.posts', () => ({})],
     ['filter-too-complex', 422, 'GET', '/users/{user}?include=posts.author.posts.author', () => ({})],
+    ['must-refetch', 410, 'GET', '/changes?after=start', () => ({})],
     ['not-found', 404, 'GET', `/users/${unknown}`, () => ({})],
     ['not-found', 404, 'GET', `/users/${unknown}/history`, () => ({})],
     ['not-found', 404, 'PATCH', `/users/${unknown}`, () => ({ body: { name: 'N' } })],

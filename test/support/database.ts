@@ -65,6 +65,7 @@ export async function modelServer(declared: ModelWithTables): Promise<TestServer
     allowedOrigins: [],
     libsql: null,
     libsqlListen: '127.0.0.1:8788',
+    logDays: 90,
   }
   const server = await startServer({ ...settings, dataDir: folder.path }, declared.model)
   const { node } = server

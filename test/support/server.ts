@@ -50,6 +50,7 @@ export async function testServer(
     allowedOrigins: [],
     libsql: null,
     libsqlListen: '127.0.0.1:8788',
+    logDays: 90,
     ...given,
   }
   await storeOf(settings).migrate()

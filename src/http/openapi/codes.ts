@@ -66,6 +66,7 @@ export const problemsByKind = {
     'filter-too-complex',
   ],
   history: [...ofAnyRead, 'invalid-id', 'invalid-parameter', 'invalid-cursor', 'not-found', 'unknown-parameter'],
+  changes: [...ofAnyRead, 'invalid-parameter', 'unknown-parameter', 'unknown-field', 'invalid-value', 'must-refetch'],
   create: [...ofAnyWrite, ...ofAnyBody, 'invalid-header'],
   replace: [...ofAnyWrite, ...ofAnyBody, ...ofOne],
   patch: [...ofAnyWrite, ...ofAnyBody, ...ofOne, 'not-found'],

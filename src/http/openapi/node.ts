@@ -83,7 +83,12 @@ function readinessRoute(parts: Parts): Route {
 function metricsRoute(parts: Parts): Route {
   const metrics = new Metrics(() => 0)
   metrics.record('GET', '/livez', 200, 0.3)
-  const value = metrics.render({ seq: 1842, primary: { waiting: 0, groups: 310, batches: 1790 }, more: [] })
+  const value = metrics.render({
+    seq: 1842,
+    primary: { waiting: 0, groups: 310, batches: 1790 },
+    kept: { hits: 7_210, misses: 402 },
+    more: [],
+  })
   return open(parts, 'metrics', [], {
     path: '/metrics',
     summary: 'Read the numbers of the node',

@@ -12,6 +12,7 @@ const ofEveryRead = [
   'ETag',
   'API-Version',
   'Consistency-Token',
+  'Cache-Status',
   'Vary',
   'Server-Timing',
   'Replica-Age',

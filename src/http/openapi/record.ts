@@ -182,6 +182,14 @@ function pageOf(item: z.ZodType, rowsMax: number): z.ZodObject {
   })
 }
 
+export const operationSchema = z.enum(['create', 'update', 'delete'])
+export const actorSchema = freeText(limits.textCharsMax)
+  .nullable()
+  .openapi({ description: 'The key, and the user, that made the change.' })
+export const requestSchema = freeText(limits.requestIdCharsMax)
+  .nullable()
+  .openapi({ description: 'The X-Request-Id of the request.' })
+
 /** The most columns that SQLite gives a table. */
 const columnsMax = 2_000
 
@@ -190,13 +198,11 @@ function changeSchema(view: ResourceView, selection: z.ZodType): z.ZodObject {
   return z.object({
     seq: wholeNumber(1).openapi({ description: 'The number of the change in the log, which orders all changes.' }),
     time: instantSchema,
-    operation: z.enum(['create', 'update', 'delete']),
+    operation: operationSchema,
     version: wholeNumber(1).openapi({ description: 'The version that the change made.' }),
     changed: z.array(name).max(columnsMax).nullable().openapi({ description: 'The fields that an update changed.' }),
-    actor: freeText(limits.textCharsMax)
-      .nullable()
-      .openapi({ description: 'The key, and the user, that made the change.' }),
-    request: freeText(limits.requestIdCharsMax).nullable().openapi({ description: 'The X-Request-Id of the request.' }),
+    actor: actorSchema,
+    request: requestSchema,
     record: z
       .union([selection, z.null()])
       .openapi({ description: `The record of ${view.name} as it was after the change; null after its deletion.` }),

@@ -39,6 +39,11 @@ function ownHeaders(draft: Draft) {
       schema: text('^[a-z0-9=, -]+$', 60),
       example: privateCaching,
     },
+    'Cache-Status': {
+      description: 'Whether the answer was kept, `hit`, or read for this request (RFC 9211).',
+      schema: text('^Perigee-[a-z0-9-]{1,32}; (hit|fwd=miss)$', 60),
+      example: 'Perigee-local; hit',
+    },
     Vary: { description: 'The request headers that the answer depends on.', schema: constant(readVary) },
     'Server-Timing': {
       description: 'How long the stages of the request took, in milliseconds; `kept` for an answer that was ready.',
