@@ -24,6 +24,7 @@ const catalogue = {
     410,
     'The log no longer has what came after this position. Read the records again, and follow from there.',
   ],
+  'past-not-kept': [410, 'The log does not reach back to that time any more.'],
   'precondition-failed': [412, 'The record is not at the version that the request expects.'],
   'content-too-large': [413, 'The body is larger than the limit.'],
   'unsupported-media-type': [415, 'The Content-Type is not one that this method takes.'],

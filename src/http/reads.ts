@@ -3,8 +3,9 @@ import type { Seq } from '../log/position.ts'
 import { Problem } from '../problem.ts'
 import { readHistory } from '../read/history.ts'
 import { type Page, readPage, readRecord } from '../read/page.ts'
+import { momentOf, readPastRecord } from '../read/past.ts'
 import { planList, planRecord, type ReadPlan } from '../read/plan.ts'
-import { parseListQuery, parsePaging, parseRecordQuery, type Selection } from '../read/query.ts'
+import { parseListQuery, parsePaging, parseRecordQuery, type Query, type RecordQuery } from '../read/query.ts'
 import { type Caller, callerIdentity, resolve } from '../schema/access.ts'
 import { andThen, type Soon } from '../soon.ts'
 import type { ResourceView } from '../version/view.ts'
@@ -32,8 +33,10 @@ interface Read {
   readonly tag: string
   readonly seq: Seq
   readonly links: string | null
-  /** The names of what it is made of. */
-  readonly depends: readonly string[]
+  /** How far the log has come, where the answer is of a moment before. */
+  readonly reached?: Seq
+  /** The names of what it is made of; null for what is not kept. */
+  readonly depends: readonly string[] | null
 }
 
 type Produce = (request: ReadRequest, service: Service) => Soon<Read>
@@ -47,11 +50,12 @@ export const listHandler = (service: Service, name: string, alias: string | null
 export const historyHandler = (service: Service, name: string, alias: string | null, route: string) =>
   readHandler(service, name, alias, route, readChanges)
 
-const everything: Selection = { fields: null, includes: [] }
+const everything: RecordQuery = { fields: null, includes: [], asOf: null }
 
 function readOne(request: ReadRequest, service: Service): Soon<Read> {
   const { view, search, id, caller } = request
   const selection = search === '' ? everything : parseRecordQuery(view, search)
+  if (selection.asOf !== null) return readPast(request, service, selection)
   const plan = planRecord(view, parseId(id), selection, caller)
   return andThen(readRecord(plan, service.reader), (found) => {
     if (found.record === null) throw notFound(request, service, found.seq)
@@ -65,9 +69,29 @@ function readOne(request: ReadRequest, service: Service): Soon<Read> {
 
 function readList(request: ReadRequest, service: Service): Soon<Read> {
   const { view, search, caller } = request
-  const plan = planList(parseListQuery(view, search), caller, service)
+  const query = parseListQuery(view, search)
+  if (query.asOf !== null) return readPastList(request, service, query)
+  const plan = planList(query, caller, service)
   const depends = dependencies(plan, caller)
   return andThen(readPage(plan, service.reader, service), (page) => pageRead(request, service, page, depends))
+}
+
+/** A record as it was. Its tag is that of the record when it was so; it is kept nowhere, for it may be compacted. */
+async function readPast(request: ReadRequest, service: Service, { fields, asOf }: RecordQuery): Promise<Read> {
+  const { view, id, caller } = request
+  const moment = await momentOf(asOf ?? '', service)
+  const found = await readPastRecord(view, parseId(id), fields, caller, moment, service.reader)
+  if (found.record === null) throw notFound(request, service, moment.head)
+  const tag = `"${found.version}-${view.alias}"`
+  return { body: found.record, tag, seq: moment.seq, reached: moment.head, links: null, depends: null }
+}
+
+async function readPastList(request: ReadRequest, service: Service, query: Query): Promise<Read> {
+  const { view, caller, path, search } = request
+  const { seq, head } = await momentOf(query.asOf ?? '', service)
+  const page = await readPage(planList(query, caller, service, seq), service.reader, service)
+  const tag = `"${service.epoch}-${seq}-past-${view.alias}"`
+  return { body: pageBody(page), tag, seq, reached: head, links: pageLinks(path, search, page), depends: null }
 }
 
 async function readChanges(request: ReadRequest, service: Service): Promise<Read> {
@@ -116,8 +140,8 @@ function readHandler(service: Service, name: string, alias: string | null, route
       const begun = service.elapsed()
       return andThen(produce(request, service), (read) => {
         const answer = answerOf(service, route, request, read)
-        service.answers.keep(keyOf(caller, c.req.raw), answer, read.depends)
-        requirePosition(consistency, answer.position)
+        if (read.depends) service.answers.keep(keyOf(caller, c.req.raw), answer, read.depends)
+        requirePosition(consistency, { epoch: service.epoch, seq: read.reached ?? read.seq })
         const timing = serverTiming([
           ['begin', begun - start],
           ['read', service.elapsed() - begun],
@@ -132,7 +156,7 @@ export function answerOf(
   service: Service,
   route: string,
   { caller, view }: Pick<ReadRequest, 'caller' | 'view'>,
-  read: Omit<Read, 'depends'>,
+  read: Omit<Read, 'depends' | 'reached'>,
 ): ReadAnswer {
   const position = { epoch: service.epoch, seq: read.seq }
   const headers: Record<string, string> = {

@@ -20,7 +20,7 @@ export interface Filter extends Term {
 }
 
 /** Parameters of a list that are no filters. */
-export const listParameters = ['sort', 'limit', 'after', 'before', 'include', 'fields', 'count']
+export const listParameters = ['sort', 'limit', 'after', 'before', 'include', 'fields', 'count', 'as-of']
 
 /** One term of a query, or null where it is wrong, which `faults` then tell. */
 export function parseFilter(view: ResourceView, name: string, text: string, faults: Faults): Filter | null {

@@ -1,3 +1,5 @@
+import type { Seq } from '../log/position.ts'
+import { assert } from '../problem.ts'
 import { type Caller, callerShape, type Predicate, resolve } from '../schema/access.ts'
 import type { ShapeField } from '../schema/shape.ts'
 import { ShapeCache } from '../store/text.ts'
@@ -32,6 +34,8 @@ export interface ListPlan extends Selection {
   readonly served: boolean
   /** The rule of access hides records that stand between the others in the order, so finding a page passes over them. */
   readonly passesHidden: boolean
+  /** The moment of the records, where they are read as they were then. */
+  readonly past: Seq | null
   /** The resources whose changes change the answer. */
   readonly involved: readonly string[]
   readonly scans: readonly Scan[]
@@ -54,16 +58,23 @@ export interface RecordPlan extends Selection {
 export type ReadPlan = ListPlan | RecordPlan
 
 /** What of a plan follows from the form of its query, the kind and scopes of its caller, and where it pages from. */
-type ListForm = Omit<ListPlan, 'caller' | 'filters' | 'start' | 'identity'>
+type ListForm = Omit<ListPlan, 'caller' | 'filters' | 'start' | 'identity' | 'past'>
 
 const listForms = new ShapeCache<ListForm>()
 
-export function planList({ form, filters, cursor }: Query, caller: Caller, cursors: CursorSigner): ListPlan {
+/** `past` is the moment that the query's `asOf` names; null where it names none. */
+export function planList(
+  { form, filters, cursor, asOf }: Query,
+  caller: Caller,
+  cursors: CursorSigner,
+  past: Seq | null = null,
+): ListPlan {
+  assert((asOf === null) === (past === null), 'a query of the past is planned with its moment')
   const from = cursor?.direction ?? 'start'
   const planned = listForms.get(form, `${from} ${callerShape(caller)}`, () => planForm(form, caller, from))
-  const identity = queryIdentity(form, filters)
+  const identity = `${queryIdentity(form, filters)}${past === null ? '' : ` ${past}`}`
   const start = cursor ? openCursor(cursor.text, { cursors, identity, caller, keys: planned.order.length }) : null
-  return { ...planned, caller, filters, start, identity }
+  return { ...planned, caller, filters, start, identity, past }
 }
 
 function planForm(form: QueryForm, caller: Caller, from: 'start' | 'after' | 'before'): ListForm {
@@ -72,12 +83,12 @@ function planForm(form: QueryForm, caller: Caller, from: 'start' | 'after' | 'be
   const sort = withId(form.sort)
   const backwards = from === 'before'
   const order = backwards ? sort.map((key) => ({ ...key, descending: !key.descending })) : sort
-  const served = isServed(view, visible, terms, sort)
+  const served = !form.isPast && isServed(view, visible, terms, sort)
   const termsShape = terms.map(({ field, operator }) => `${field.name} ${operator}`).join()
   const place = from === 'start' ? '' : 'start'
   return {
     kind: 'list',
-    shape: `list ${callerShape(caller)} ${termsShape} ${orderShape(order)} ${place} ${count ? 'count' : ''} ${selectionShape(fields, includes)}`,
+    shape: `list ${callerShape(caller)} ${termsShape} ${orderShape(order)} ${place} ${count ? 'count' : ''} ${form.isPast ? 'past' : ''} ${selectionShape(fields, includes)}`,
     view,
     visible,
     order,
@@ -113,6 +124,7 @@ export function planRecord(view: ResourceView, id: string, selection: Selection,
 function listScans(form: QueryForm, visible: Predicate, sort: readonly SortKey[], served: boolean): Scan[] {
   const countsMatches = form.count && (form.terms.length > 0 || visible.kind !== 'always')
   if (served && !countsMatches) return []
+  if (form.isPast) return [{ resource: form.view.resource.name, times: 1, because: 'a read of the past' }]
   const columns = [...form.terms.map((term) => term.field.name), ...sort.map((key) => key.field)]
   const names = new Set(columns.map(form.view.pathOf))
   const because = `this combination of ${[...names].join(', ')}${form.count ? ' with count=exact' : ''}`

@@ -21,6 +21,8 @@ export interface QueryForm extends Selection {
   readonly sort: readonly SortKey[]
   readonly limit: number
   readonly count: boolean
+  /** Whether it is of the records as they were at a moment. */
+  readonly isPast: boolean
 }
 
 /** What a list asks for, by the names of the caller's view, its values checked. */
@@ -28,6 +30,13 @@ export interface Query {
   readonly form: QueryForm
   readonly filters: readonly Filter[]
   readonly cursor: { readonly direction: 'after' | 'before'; readonly text: string } | null
+  /** The moment, as the caller names it. */
+  readonly asOf: string | null
+}
+
+/** What a read of one record asks for. */
+export interface RecordQuery extends Selection {
+  readonly asOf: string | null
 }
 
 /** A query string as decoded pairs. Throws `invalid-parameter` where it is not UTF-8 in percent-encoding. */
@@ -53,6 +62,9 @@ function decode(text: string): string {
   throw new Problem('invalid-parameter', { detail: 'The query string is not percent-encoded UTF-8 text without NUL.' })
 }
 
+/** Where in the list, and when. */
+const placeParameters = ['after', 'before', 'as-of']
+
 const forms = new ShapeCache<QueryForm>()
 /** A longer form is read anew each time, so that what is kept has a bound. */
 const formCharsMax = 1_000
@@ -62,18 +74,20 @@ export function parseListQuery(view: ResourceView, search: string): Query {
   const pairs = parsePairs(search)
   const values: string[] = []
   let cursor: Query['cursor'] = null
+  let asOf: string | null = null
   let shape = ''
   // No name and no text has a NUL in it.
   for (const [name, text] of pairs) {
-    const isForm = listParameters.includes(name) && name !== 'after' && name !== 'before'
+    const isForm = listParameters.includes(name) && !placeParameters.includes(name)
     shape += `${name}\0${isForm ? text : ''}\0`
-    if (name === 'after' || name === 'before') cursor = { direction: name, text }
+    if (name === 'as-of') asOf = text
+    else if (name === 'after' || name === 'before') cursor = { direction: name, text }
     else if (!isForm) values.push(text)
   }
   if (shape.length > formCharsMax) return parseWhole(view, pairs)
   const form = forms.get(view, shape, () => parseWhole(view, pairs).form)
   const filters = filtersOf(form, values)
-  return filters ? { form, filters, cursor } : parseWhole(view, pairs)
+  return filters ? { form, filters, cursor, asOf } : parseWhole(view, pairs)
 }
 
 /** The terms of a form with values; null where one of them is none of its field's. */
@@ -111,24 +125,27 @@ function parseWhole(view: ResourceView, pairs: readonly (readonly [string, strin
     sort: parseSort(view, given.get('sort'), 'sort', faults),
     limit,
     count: parseCount(given.get('count'), faults),
+    isPast: given.has('as-of'),
     ...parseSelection(view, given, limit, faults),
   }
-  const query: Query = { form, filters, cursor: parseCursorChoice(given, faults) }
+  const query: Query = { form, filters, cursor: parseCursorChoice(given, faults), asOf: given.get('as-of') ?? null }
   faults.throwIfAny()
   return query
 }
 
-export function parseRecordQuery(view: ResourceView, search: string): Selection {
+export function parseRecordQuery(view: ResourceView, search: string): RecordQuery {
   const faults = new Faults()
   const given = new Map<string, string>()
   for (const [name, text] of parsePairs(search)) {
-    if (name === 'fields' || name === 'include') takeOnce(given, name, text, faults)
-    else refuseUnknown(name, ['fields', 'include'], 'unknown-parameter', faults)
+    if (recordParameters.includes(name)) takeOnce(given, name, text, faults)
+    else refuseUnknown(name, recordParameters, 'unknown-parameter', faults)
   }
   const selection = parseSelection(view, given, 1, faults)
   faults.throwIfAny()
-  return selection
+  return { ...selection, asOf: given.get('as-of') ?? null }
 }
+
+const recordParameters = ['fields', 'include', 'as-of']
 
 /** Parameters of a read that pages by position alone, such as a history. */
 export function parsePaging(search: string): { limit: number; after: string | null } {
@@ -150,6 +167,13 @@ function takeOnce(given: Map<string, string>, name: string, text: string, faults
 }
 
 function parseSelection(view: ResourceView, given: Map<string, string>, rows: number, faults: Faults): Selection {
+  if (given.has('as-of') && given.has('include'))
+    faults.add(
+      'invalid-parameter',
+      'include',
+      'conflict',
+      'Records of the past come without others: leave "include" out.',
+    )
   return {
     fields: parseFields(view, given.get('fields'), ',', 'fields', faults),
     includes: parseIncludes(view, given.get('include'), rows, faults),

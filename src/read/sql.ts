@@ -1,8 +1,9 @@
 import { type Caller, predicateSql, type Rule, resolve } from '../schema/access.ts'
-import { quoted } from '../schema/field.ts'
+import { type Field, quoted } from '../schema/field.ts'
 import { limits } from '../schema/limits.ts'
+import type { Resource } from '../schema/model.ts'
 import { Parameters, ShapeCache, type Text } from '../store/text.ts'
-import { memberTexts, recordSql, rowLeaf } from '../version/expression-sql.ts'
+import { literalSql, memberTexts, recordSql, rowLeaf } from '../version/expression-sql.ts'
 import type { Filter } from './filter.ts'
 import type { Include } from './include.ts'
 import type { SortKey } from './names.ts'
@@ -62,7 +63,8 @@ function compileRecord(plan: RecordPlan): Text<ReadPlan> {
 function compileList(plan: ListPlan): Text<ReadPlan> {
   const p = new ReadParameters(plan)
   const { resource } = plan.view
-  const table = quoted(resource.name)
+  const isPast = plan.past !== null
+  const table = isPast ? 'past' : quoted(resource.name)
   const record = recordSql(plan.fields ?? plan.view.fields.values(), rowLeaf('o'))
   const keys = plan.order.map((key) => `o.${quoted(key.field)}`)
   const includes = plan.includes.map((include) => includeSql(include, 'o', 1, p))
@@ -77,7 +79,7 @@ function compileList(plan: ListPlan): Text<ReadPlan> {
       ),
     ),
   ]
-  const cost = costSql(plan.scans, p)
+  const cost = isPast ? pastCostSql(resource, p) : costSql(plan.scans, p)
   const affordable = cost === null ? [] : [`${cost} <= ${limits.scanRowsMax}`]
   const place = plan.start ? [keysetSql(plan.order, p)] : []
   const limit = p.add((bound) => (bound.kind === 'list' ? bound.limit + 1 : null))
@@ -92,7 +94,7 @@ function compileList(plan: ListPlan): Text<ReadPlan> {
   const passed = `(select count(*) from (${inOrder('1', wanted, limits.scanRowsMax + 1)}))`
   const from = plan.passesHidden ? 'found' : `(${found}) found`
   const page = `select ${columns.join(', ')} from ${from} cross join ${table} o on o.rowid = found.place`
-  const unfiltered = plan.filters.length === 0 && plan.visible.kind === 'always'
+  const unfiltered = plan.filters.length === 0 && plan.visible.kind === 'always' && !isPast
   const count = !plan.count
     ? 'null'
     : unfiltered
@@ -100,8 +102,32 @@ function compileList(plan: ListPlan): Text<ReadPlan> {
       : `(select count(*) from ${table} t where ${[...affordable, ...wanted, visible].join(' and ')})`
   const hidden = plan.passesHidden ? `iif(${isCutOff}, ${passed}, 0)` : 'null'
   const facts = pad([positionSql, headSql(plan.involved, p), cost ?? 'null', count, hidden], columns.length)
-  const first = plan.passesHidden ? `with found as materialized (${found}) ` : ''
+  const first = plan.passesHidden
+    ? `with found as materialized (${found}) `
+    : isPast
+      ? `with past as materialized (${pastSql(resource, p)} and ${affordable.join()}) `
+      : ''
   return p.text(`${first}${page} union all select ${facts.join(', ')}`)
+}
+
+/** The changes of a resource that the log has, counted as far as a query may look. */
+function pastCostSql({ name }: Resource, p: ReadParameters): string {
+  return `(select count(*) from (select 1 from changes where tenant = ${p.tenant} and resource = '${name}' limit ${limits.scanRowsMax + 1}))`
+}
+
+/** The records of a resource as they were at a moment: the last image of each in the log, as rows of its table. */
+function pastSql({ name, fields }: Resource, p: ReadParameters): string {
+  const moment = p.add((bound) => (bound.kind === 'list' ? bound.past : null))
+  const columns = [...fields.values()].map((field) => `${imageValueSql(field, 'c.image')} as ${quoted(field.name)}`)
+  const last = `(select max(d.seq) from changes d where d.tenant = c.tenant and d.resource = c.resource and d.id = c.id and d.seq <= ${moment})`
+  return `select c.seq as rowid, c.tenant as tenant, ${columns.join(', ')} from changes c where c.tenant = ${p.tenant} and c.resource = '${name}' and c.seq <= ${moment} and c.operation <> 'delete' and c.seq = ${last}`
+}
+
+/** A field as its column had it. What the log wrote before there was the column has its default. */
+function imageValueSql({ name, kind, fallback }: Field, image: string): string {
+  const path = `'$.${name}'`
+  const found = kind === 'json' ? `nullif(${image} -> ${path}, 'null')` : `json_extract(${image}, ${path})`
+  return fallback === undefined || fallback === null ? found : `coalesce(${found}, ${literalSql(fallback).sql})`
 }
 
 function pad(columns: readonly string[], length: number): string[] {

@@ -49,10 +49,11 @@ export async function sweepIdempotency(
 const compactRowsMax = 500
 
 /**
- * Removes from the log, among the next `compactRowsMax` rows after `from`, what is older than `before` and has been
- * overtaken: the last change of every record stays, so that what is there can be told, and a record that is made again
- * goes on from its last version. The highest row that was ever removed is remembered in the same transaction: who
- * follows from before it must begin anew. Answers where to go on, or null where nothing more is old enough.
+ * Removes from the log, among the next `compactRowsMax` rows after `from`, what had been overtaken by `before`: the last
+ * change of each record at that time stays, so that every record since can be told, and one that is made again goes on
+ * from its last version. Where the log is whole from is remembered in the same transaction, as `horizon`: the highest
+ * change that overtook one that was removed. Who follows from before it, or asks for records before it, is told so.
+ * Answers where to go on, or null where nothing more is old enough.
  */
 export async function compactLog(
   from: number,
@@ -66,10 +67,10 @@ export async function compactLog(
   )
   const [to, oldest] = found ?? []
   if (typeof to !== 'number' || typeof oldest !== 'string' || oldest >= before) return null
-  const later =
-    'select 1 from changes n where n.tenant = c.tenant and n.resource = c.resource and n.id = c.id and n.seq > c.seq'
-  const old = `from changes c where c.seq > ?1 and c.seq <= ?2 and c.time < ?3 and exists (${later})`
-  const horizon = `insert into meta(name, value) select 'horizon', max(c.seq) ${old} having count(*) > 0 on conflict(name) do update set value = excluded.value where cast(meta.value as integer) < cast(excluded.value as integer)`
+  const next = (column: string) =>
+    `(select n.${column} from changes n where n.tenant = c.tenant and n.resource = c.resource and n.id = c.id and n.seq > c.seq order by n.seq limit 1)`
+  const old = `from changes c where c.seq > ?1 and c.seq <= ?2 and ${next('time')} < ?3`
+  const horizon = `insert into meta(name, value) select 'horizon', max(${next('seq')}) ${old} having count(*) > 0 on conflict(name) do update set value = excluded.value where cast(meta.value as integer) < cast(excluded.value as integer)`
   const args = [from, to, before]
   const isNone = (await reader.rows(`select 1 ${old} limit 1`, args)).length === 0
   if (isNone) return to

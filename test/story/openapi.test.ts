@@ -202,7 +202,17 @@ describe.each(resources.map((name, place) => [name, place] as const))('a record 
       .map((each) => each.name.split('[')[0])
     const resource = model.resources.get(name)
     const include = resource?.relations.size ? ['include'] : []
-    const known = ['sort', 'limit', 'after', 'before', 'fields', 'count', ...include, ...(resource?.filterable ?? [])]
+    const known = [
+      'sort',
+      'limit',
+      'after',
+      'before',
+      'fields',
+      'count',
+      'as-of',
+      ...include,
+      ...(resource?.filterable ?? []),
+    ]
     expect([...new Set(filters)].sort()).toEqual(known.sort())
   })
 })
@@ -321,6 +331,8 @@ describe('a refused request', () => {
     ['invalid-value', 422, 'PATCH', '/users/{user}', () => ({ body: { name: null } })],
     ['filter-too-complex', 422, 'GET', '/posts?include=author.posts.author.posts', () => ({})],
     ['filter-too-complex', 422, 'GET', '/users/{user}?include=posts.author.posts.author', () => ({})],
+    ['past-not-kept', 410, 'GET', '/users?as-of=2000-01-01', () => ({})],
+    ['past-not-kept', 410, 'GET', '/users/{user}?as-of=2000-01-01', () => ({})],
     ['must-refetch', 410, 'GET', '/changes?after=start', () => ({})],
     ['not-found', 404, 'GET', `/users/${unknown}`, () => ({})],
     ['not-found', 404, 'GET', `/users/${unknown}/history`, () => ({})],

@@ -55,6 +55,7 @@ export const problemsByKind = {
     'unknown-parameter',
     'invalid-value',
     'filter-too-complex',
+    'past-not-kept',
   ],
   read: [
     ...ofAnyRead,
@@ -64,6 +65,7 @@ export const problemsByKind = {
     'unknown-field',
     'unknown-parameter',
     'filter-too-complex',
+    'past-not-kept',
   ],
   history: [...ofAnyRead, 'invalid-id', 'invalid-parameter', 'invalid-cursor', 'not-found', 'unknown-parameter'],
   changes: [...ofAnyRead, 'invalid-parameter', 'unknown-parameter', 'unknown-field', 'invalid-value', 'must-refetch'],

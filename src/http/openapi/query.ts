@@ -6,6 +6,7 @@ import type { ResourceView } from '../../version/view.ts'
 import type { Draft } from './draft.ts'
 import { exampleCursor, exampleTerm, offered } from './example.ts'
 import { cursorSchema } from './record.ts'
+import { tokenCharsMax, tokenPattern } from './request-header.ts'
 import { givenInstantCharsMax, givenInstantPattern, idPattern, plainText, wholeNumber } from './value.ts'
 
 type Shape = Record<string, z.ZodType>
@@ -47,6 +48,11 @@ export function recordParameters(view: ResourceView): Shape {
       text(`^${one}(,${one})*$`, limits.urlCharsMax),
       'The fields of the answer, between commas; all without it.',
       names.slice(0, 3).join(),
+    ),
+    'as-of': parameter(
+      text(`${tokenPattern}|${givenInstantPattern}`, tokenCharsMax),
+      'The moment to read as of, as the log has it: a position, from a `Consistency-Token`, or a time. Not beside `include`.',
+      '2026-11-01T12:00:00Z',
     ),
   }
 }
