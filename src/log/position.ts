@@ -23,6 +23,9 @@ export interface TokenSealer {
   open(token: string): Position | null
 }
 
+/** Whether a text may be a token: its body, and its seal. */
+export const tokenForm = /^([a-z0-9]{1,16}\.\d{1,15})\.([\w-]{12})$/
+
 /** `sign` is a keyed hash (HMAC-SHA-256) of a text, as URL-safe text; 12 characters, 72 bits, of it are kept. */
 export function createTokenSealer(sign: (text: string) => string): TokenSealer {
   const sealOf = (body: string) => sign(`position:${body}`).slice(0, 12)
@@ -42,7 +45,7 @@ export function createTokenSealer(sign: (text: string) => string): TokenSealer {
     open(token) {
       if (token === lastToken) return parse(lastBody)
       if (token === lastOpened?.token) return lastOpened.position
-      const match = /^([a-z0-9]{1,16}\.\d{1,15})\.([\w-]{12})$/.exec(token)
+      const match = tokenForm.exec(token)
       if (!match?.[1] || !match[2] || !sameText(sealOf(match[1]), match[2])) return null
       lastOpened = { token, position: parse(match[1]) }
       return lastOpened.position

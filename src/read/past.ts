@@ -1,4 +1,4 @@
-import type { Position, Seq, TokenSealer } from '../log/position.ts'
+import { type Position, type Seq, type TokenSealer, tokenForm } from '../log/position.ts'
 import { Problem } from '../problem.ts'
 import { type Caller, resolve } from '../schema/access.ts'
 import { parseInstant } from '../schema/field.ts'
@@ -7,6 +7,14 @@ import type { Reader } from '../store/reader.ts'
 import type { ResourceView } from '../version/view.ts'
 import { type Image, mayRead, parsed, recordOf } from './image.ts'
 import type { Found } from './page.ts'
+
+export const momentExpected =
+  '"as-of" is a position, as a Consistency-Token tells it, or a time such as 2026-01-31T12:00:00Z.'
+
+/** Whether a text is of one of the forms that `as-of` takes. */
+export function mayBeMoment(text: string): boolean {
+  return tokenForm.test(text) || parseInstant(text) !== null
+}
 
 /** A moment of the log that a read asks for, and how far the log has come since. */
 export interface Moment {
@@ -42,9 +50,8 @@ export async function momentOf(
   const position = sealer.open(text)
   const time = position === null ? parseInstant(text) : null
   if (position === null && time === null) {
-    const message = '"as-of" is a position, as a Consistency-Token tells it, or a time such as 2026-01-31T12:00:00Z.'
-    const fault = { parameter: 'as-of', code: 'invalid-value', message }
-    throw new Problem('invalid-parameter', { detail: message, errors: [fault] })
+    const fault = { parameter: 'as-of', code: 'invalid-value', message: momentExpected }
+    throw new Problem('invalid-parameter', { detail: momentExpected, errors: [fault] })
   }
   if (position !== null && position.epoch !== epoch) {
     throw new Problem('token-from-another-epoch', {

@@ -6,6 +6,7 @@ import type { ResourceView } from '../version/view.ts'
 import { type Filter, filterValue, listParameters, parseFilter, type Term } from './filter.ts'
 import { type Include, parseIncludes } from './include.ts'
 import { Faults, parseFields, parseSort, refuseUnknown, type SortKey } from './names.ts'
+import { mayBeMoment, momentExpected } from './past.ts'
 
 /** What a record read may choose. */
 export interface Selection {
@@ -85,6 +86,7 @@ export function parseListQuery(view: ResourceView, search: string): Query {
     else if (!isForm) values.push(text)
   }
   if (shape.length > formCharsMax) return parseWhole(view, pairs)
+  if (asOf !== null && !mayBeMoment(asOf)) return parseWhole(view, pairs)
   const form = forms.get(view, shape, () => parseWhole(view, pairs).form)
   const filters = filtersOf(form, values)
   return filters ? { form, filters, cursor, asOf } : parseWhole(view, pairs)
@@ -167,6 +169,9 @@ function takeOnce(given: Map<string, string>, name: string, text: string, faults
 }
 
 function parseSelection(view: ResourceView, given: Map<string, string>, rows: number, faults: Faults): Selection {
+  const asOf = given.get('as-of')
+  if (asOf !== undefined && !mayBeMoment(asOf))
+    faults.add('invalid-parameter', 'as-of', 'invalid-value', momentExpected)
   if (given.has('as-of') && given.has('include'))
     faults.add(
       'invalid-parameter',
