@@ -2,9 +2,10 @@ import type { Seq } from '../log/position.ts'
 import { assert } from '../problem.ts'
 import { type Caller, predicateSql, resolve } from '../schema/access.ts'
 import { leavesOf } from '../schema/expression.ts'
+import type { FieldKind } from '../schema/field.ts'
 import type { Reader } from '../store/reader.ts'
 import type { Value } from '../value.ts'
-import { formOf, type LeafSql, literalSql, recordSql } from '../version/expression-sql.ts'
+import { expressionSql, formOf, type LeafSql, literalSql, recordSql } from '../version/expression-sql.ts'
 import type { ResourceView } from '../version/view.ts'
 import { type CursorSigner, openCursor, sealCursor } from './cursor.ts'
 import { joined, type Page } from './page.ts'
@@ -52,19 +53,41 @@ export async function readHistory(
   }
 }
 
-/** The record after a change, as the view shows it. What the log wrote before a column was there has its default. */
-function imageSql(view: ResourceView): string {
+/**
+ * The record after a change, as the view shows it. What the log wrote before a column was there is made of the columns
+ * whose place it took, or has its default.
+ */
+function imageSql({ resource, fields }: ResourceView): string {
   const leaf: LeafSql = (each) => {
     assert(each.op === 'column', 'a record is read from columns')
-    const fallback = view.resource.fields.get(each.name)?.fallback ?? null
-    const path = `'$.${each.name}'`
-    const found = each.kind === 'json' ? `nullif(h.image -> ${path}, 'null')` : `json_extract(h.image, ${path})`
-    return {
-      sql: fallback === null ? found : `coalesce(${found}, ${literalSql(fallback).sql})`,
-      form: formOf(each.kind),
-    }
+    const fallback = resource.fields.get(each.name)?.fallback ?? null
+    const found = inImage(each.name, each.kind)
+    const origins = (resource.origins.get(each.name) ?? []).map((origin) => {
+      const made = expressionSql(origin, leafInImage)
+      const names = leavesOf(origin).flatMap((from) => (from.op === 'column' ? [isInImage(from.name)] : []))
+      return `when ${names.join(' or ')} then ${made.sql}`
+    })
+    const plain = fallback === null ? found : `coalesce(${found}, ${literalSql(fallback).sql})`
+    const sql =
+      origins.length === 0
+        ? plain
+        : `case when ${isInImage(each.name)} then ${found} ${origins.join(' ')} else ${plain} end`
+    return { sql, form: formOf(each.kind) }
   }
-  return `json(iif(h.image is null, null, ${recordSql(view.fields.values(), leaf)}))`
+  return `json(iif(h.image is null, null, ${recordSql(fields.values(), leaf)}))`
+}
+
+const leafInImage: LeafSql = (leaf) => {
+  assert(leaf.op === 'column', 'a column is made of columns')
+  return { sql: inImage(leaf.name, leaf.kind), form: formOf(leaf.kind) }
+}
+
+function inImage(column: string, kind: FieldKind): string {
+  return kind === 'json' ? `nullif(h.image -> '$.${column}', 'null')` : `json_extract(h.image, '$.${column}')`
+}
+
+function isInImage(column: string): string {
+  return `json_type(h.image, '$.${column}') is not null`
 }
 
 /** The names of the fields that a change changed, from the names of the columns. */
