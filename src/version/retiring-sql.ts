@@ -111,22 +111,18 @@ export function leavingValues({ retirements }: Resource, leaf: LeafSql): [column
   )
 }
 
-/** A row's columns as leaves, right also in rows that no step of a backfill has reached. */
-export function filledLeaf({ retirements }: Resource, row: string): LeafSql {
-  const plain = rowLeaf(row)
-  const filled = new Map(
-    retirements.flatMap((retirement) =>
-      retirement.heirs.map((heir) => [
-        heir.column.name,
-        `iif(${agreesSql(retirement, row)}, ${row}.${columnOf(heir)}, ${madeSql(heir, row)})`,
-      ]),
-    ),
+/** The rows of a table, right also where no step of a backfill has been, to be read from. */
+export function filledRows({ name, fields, retirements }: Resource): string {
+  const filled = retirements.flatMap((retirement) =>
+    retirement.heirs.map((heir) => {
+      const value = `iif(${agreesSql(retirement, 'r')}, r.${columnOf(heir)}, ${madeSql(heir, 'r')})`
+      return [heir.column.name, `${value} AS ${columnOf(heir)}`] as const
+    }),
   )
-  return (leaf) => {
-    const found = plain(leaf)
-    const sql = leaf.op === 'column' ? filled.get(leaf.name) : undefined
-    return sql === undefined ? found : { ...found, sql }
-  }
+  if (filled.length === 0) return quoted(name)
+  const byName = new Map(filled)
+  const columns = [...fields.keys()].map((field) => byName.get(field) ?? `r.${quoted(field)}`)
+  return `(\n  SELECT r.tenant, ${columns.join(', ')}\n  FROM ${quoted(name)} r\n)`
 }
 
 /** The retiring columns whose heirs are filled from them in steps: the first of each group stands for all. */

@@ -1,7 +1,7 @@
 import type { Model } from '../schema/model.ts'
 import type { Version } from '../schema/versions.ts'
-import { expressionSql } from './expression-sql.ts'
-import { filledLeaf } from './retiring-sql.ts'
+import { expressionSql, rowLeaf } from './expression-sql.ts'
+import { filledRows } from './retiring-sql.ts'
 
 /** A view of the database, made by migrations. */
 export interface SqlView {
@@ -22,14 +22,14 @@ export function sqlViews({ resources, versions }: Model): SqlView[] {
       const resource = resources.get(table)
       if (!resource) throw new Error(`broken invariant: there is a resource ${table}`)
       const name = sqlViewName(version, shape.name)
-      const leaf = filledLeaf(resource, 't')
+      const leaf = rowLeaf('t')
       const fields = [...shape.fields.values()].map(
         (field) => `  ${expressionSql(field.read, leaf).sql} AS "${field.name}"`,
       )
       const columns = ['  t.tenant AS "tenant"', ...fields].join(',\n')
       return {
         name,
-        sql: `CREATE VIEW "${name}" AS ${sqlViewMark} ${shape.name} as version ${version.date} shows them\nSELECT\n${columns}\nFROM "${table}" t`,
+        sql: `CREATE VIEW "${name}" AS ${sqlViewMark} ${shape.name} as version ${version.date} shows them\nSELECT\n${columns}\nFROM ${filledRows(resource)} t`,
       }
     }),
   )
