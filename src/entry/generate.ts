@@ -107,7 +107,9 @@ async function retiringNotes(folder: string, before: readonly string[], model: M
         ]
       : []),
     ...(leaving.length > 0
-      ? [`${leaving.join(', ')}: goes. Migrate when no node of a release that has it as a field runs any more.`]
+      ? [
+          `${leaving.join(', ')}: goes. Nodes that have it as a field must have ended. The primary of the release before writes it still: end that, and let the start of the next apply the migration.`,
+        ]
       : []),
   ]
 }

@@ -1,7 +1,7 @@
 import type { Seq } from '../log/position.ts'
 import { assert } from '../problem.ts'
 import { type Caller, predicateSql, resolve } from '../schema/access.ts'
-import { leavesOf } from '../schema/expression.ts'
+import { type Expression, leavesOf } from '../schema/expression.ts'
 import type { FieldKind } from '../schema/field.ts'
 import type { Reader } from '../store/reader.ts'
 import type { Value } from '../value.ts'
@@ -64,7 +64,7 @@ function imageSql({ resource, fields }: ResourceView): string {
     const found = inImage(each.name, each.kind)
     const origins = (resource.origins.get(each.name) ?? []).map((origin) => {
       const made = expressionSql(origin, leafInImage)
-      const names = leavesOf(origin).flatMap((from) => (from.op === 'column' ? [isInImage(from.name)] : []))
+      const names = columnsIn(origin).map(isInImage)
       return `when ${names.join(' or ')} then ${made.sql}`
     })
     const plain = fallback === null ? found : `coalesce(${found}, ${literalSql(fallback).sql})`
@@ -82,6 +82,10 @@ const leafInImage: LeafSql = (leaf) => {
   return { sql: inImage(leaf.name, leaf.kind), form: formOf(leaf.kind) }
 }
 
+function columnsIn(expression: Expression): string[] {
+  return leavesOf(expression).flatMap((leaf) => (leaf.op === 'column' ? [leaf.name] : []))
+}
+
 function inImage(column: string, kind: FieldKind): string {
   return kind === 'json' ? `nullif(h.image -> '$.${column}', 'null')` : `json_extract(h.image, '$.${column}')`
 }
@@ -90,12 +94,14 @@ function isInImage(column: string): string {
   return `json_type(h.image, '$.${column}') is not null`
 }
 
-/** The names of the fields that a change changed, from the names of the columns. */
-function changedSql(view: ResourceView): string {
-  const pairs = [...view.fields.values()].flatMap(({ name, read }) =>
-    leavesOf(read).flatMap((leaf) => (leaf.op === 'column' ? [[leaf.name, name] as const] : [])),
-  )
-  if (pairs.every(([column, name]) => column === name)) return 'json(h.changed)'
+/** The names of the fields that a change changed, from the names of the columns, also of those whose place they took. */
+function changedSql({ fields, resource }: ResourceView): string {
+  const pairs = [...fields.values()].flatMap(({ name, read }) => {
+    const columns = columnsIn(read)
+    const before = columns.flatMap((column) => (resource.origins.get(column) ?? []).flatMap(columnsIn))
+    return [...columns, ...before].map((column) => [column, name] as const)
+  })
+  if (resource.retiring.size === 0 && pairs.every(([column, name]) => column === name)) return 'json(h.changed)'
   const names = pairs.map(([column, name]) => `('${column}', '${name}')`).join(', ')
   return `json(iif(h.changed is null, null, (select json_group_array(distinct m.column2) from json_each(h.changed) c join (values ${names}) m on m.column1 = c.value)))`
 }

@@ -1,3 +1,4 @@
+import { assert } from '../problem.ts'
 import type { Json } from '../value.ts'
 import { type Draft, LensMistake } from './draft.ts'
 import { evaluate, isSame } from './evaluate.ts'
@@ -128,8 +129,8 @@ function leavingOf(name: string, heirs: readonly Heir[], { retiring }: Resource,
     throw new LensMistake(`"${name}" is still a column, but the version before shows no such field; drop it.`)
   if (classOf(column.kind) !== classOf(shown.kind))
     throw new LensMistake(`"${name}" is still a column of ${column.kind}, and the version before shows ${shown.kind}.`)
-  if (heirs.length > 0 && namesIn(shown.read).some((each) => !hasColumn(heirs, each)))
-    throw new LensMistake(`"${name}" is still a column, and is made of more than takes its place; drop it.`)
+  const isOfHeirs = heirs.length === 0 || namesIn(shown.read).every((each) => hasColumn(heirs, each))
+  assert(isOfHeirs, 'what is written in the place of a column is what it is read from')
   return { column, read: shown.read }
 }
 

@@ -62,7 +62,7 @@ describe('what generate writes for a change that lenses declare', () => {
       "DELETE FROM retiring WHERE resource = 'comments' AND field = 'body';",
       "DELETE FROM retiring WHERE resource = 'users' AND field = 'name';",
     ])
-    expect(said.contract).toContain('Migrate when no node of a release that has it as a field runs any more.')
+    expect(said.contract).toContain('goes. Nodes that have it as a field must have ended.')
   })
 
   test('is nothing where both are done at once: the two steps are told', async () => {
@@ -160,6 +160,8 @@ describe('a database on its way from one release to the next', () => {
         ['Bob', 'B.'],
         ['Ada', 'L. 7'],
       ])
+      expect((await told('v4'))[0].changed).toEqual(['givenName', 'familyName'])
+      expect((await told('v3'))[0].changed).toEqual(['name'])
       const olds = (await told('v3')).map(({ record }: { record: { name: string } }) => record.name)
       expect(olds).toEqual(['Bob B.', 'Ada L. 7'])
     } finally {

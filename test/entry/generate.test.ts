@@ -268,8 +268,9 @@ describe('generate', () => {
     expect([code, project.files('drizzle')]).toEqual([1, before])
   })
 
-  test('keeps triggers that the authors of the model made, through a table made anew', async () => {
+  test('keeps triggers and views that the authors of the model made, through a table made anew', async () => {
     const own = [
+      'CREATE VIEW loud AS select upper(title) as title from posts',
       'CREATE TRIGGER shout AFTER INSERT ON tags BEGIN update posts set title = upper(title) where tenant = new.tenant; END',
       'CREATE TRIGGER notes_after_insert AFTER INSERT ON notes BEGIN delete from notes where text is null; END',
     ]
@@ -283,7 +284,7 @@ describe('generate', () => {
     using database = await databaseWithData()
     await migrateDatabase(database, join(project.root, 'drizzle'))
     const kept = database.query(
-      "select sql from sqlite_master where name in ('shout', 'notes_after_insert') order by name desc",
+      "select sql from sqlite_master where name in ('loud', 'shout', 'notes_after_insert') order by type desc, name desc",
     )
     expect(kept.values()).toEqual(own.map((sql) => [sql]))
   })

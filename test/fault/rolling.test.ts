@@ -112,7 +112,7 @@ function nameOf(alias: 'v3' | 'v4', name: string): object {
   return alias === 'v3' ? { name } : { givenName: name.slice(0, at), familyName: name.slice(at + 1) }
 }
 
-const seeded = 2_500
+const seeded = 1_200
 
 async function seed(): Promise<string> {
   const ask = (path: string, body: object) => call(cluster.primary.url, 'POST', path, { key: cluster.key, body })
