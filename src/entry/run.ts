@@ -1,3 +1,4 @@
+import type { Trigger } from '../log/triggers.ts'
 import { model } from '../model/index.ts'
 import { limits } from '../schema/limits.ts'
 import { sqlViews } from '../version/sql-views.ts'
@@ -125,8 +126,15 @@ async function warnOfDifference(node: Node) {
       string,
     ][],
   )
-  const differing = [...modelTriggers(model), ...sqlViews(model)].filter((each) => made.get(each.name) !== each.sql)
-  const tables = new Set(differing.map((each) => each.name.replace(/_(after_\w+|keeps_key|refuses)$/, '')))
+  const differ = ({ name, sql }: Trigger) => made.get(name) !== sql
+  const tables = new Set([
+    ...modelTriggers(model)
+      .filter(differ)
+      .map(({ name }) => name.replace(/_(after_\w+|keeps_key|refuses|waits)$/, '')),
+    ...sqlViews(model)
+      .filter(differ)
+      .map(({ table }) => table),
+  ])
   if (tables.size > 0)
     console.error(
       `perigee: the database is not that of src/model/: ${[...tables].join(', ')} differ. Run "bun run generate", then "bun run migrate".`,

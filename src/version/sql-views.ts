@@ -6,6 +6,8 @@ import { filledRows } from './retiring-sql.ts'
 /** A view of the database, made by migrations. */
 export interface SqlView {
   readonly name: string
+  /** What it reads. */
+  readonly table: string
   readonly sql: string
 }
 
@@ -29,6 +31,7 @@ export function sqlViews({ resources, versions }: Model): SqlView[] {
       const columns = ['  t.tenant AS "tenant"', ...fields].join(',\n')
       return {
         name,
+        table,
         sql: `CREATE VIEW "${name}" AS ${sqlViewMark} ${shape.name} as version ${version.date} shows them\nSELECT\n${columns}\nFROM ${filledRows(resource)} t`,
       }
     }),
