@@ -31,18 +31,16 @@ async function fill(store: Store, model: Model, unfinished: readonly Backfill[],
 }
 
 async function finish({ model, primary, reader }: Node, backfill: Backfill, tell: TellBackfill) {
-  const isOpen = async () =>
-    (await unfinishedBackfills(reader)).some(
-      (each) => each.resource === backfill.resource && each.field === backfill.field,
-    )
-  for (let steps = 1; ; steps++) {
+  const { resource, field } = backfill
+  let left: Backfill | undefined = backfill
+  for (let steps = 1; left; steps++) {
     const start = performance.now()
-    await stepBackfill(model, backfill, primary)
-    const isDone = !(await isOpen())
-    tell(backfill, steps, isDone)
-    if (isDone) return
+    await stepBackfill(model, left, primary)
+    const unfinished = await unfinishedBackfills(reader)
+    left = unfinished.find((each) => each.resource === resource && each.field === field)
+    tell(backfill, steps, left === undefined)
     // The database takes one write at a time; callers have it for as long as each step did.
-    await setTimeout(performance.now() - start)
+    if (left) await setTimeout(performance.now() - start)
   }
 }
 

@@ -136,20 +136,19 @@ export function backfilled({ retirements }: Resource): ReadonlyMap<string, Retir
 }
 
 /**
- * One bounded step of a backfill, as statements of one transaction. Arguments: resource, retiring column. The row of
- * `retiring` remembers the last record that was looked at, so a step costs the same wherever a kill left off; its tenant
- * is null when no record is left. What is written meanwhile is right from its own write.
+ * One bounded step of a backfill, as statements of one transaction. Arguments: resource, retiring column, and the tenant
+ * and id of the last record that was looked at, which the row of `retiring` remembers, so a step costs the same wherever
+ * a kill left off; its tenant is null when no record is left. What is written meanwhile is right from its own write.
  */
 export function backfillStepSql(
   table: string,
   retirement: Retirement,
   rowsMax: number = limits.backfillRowsMax,
 ): readonly string[] {
-  const job = (column: string) => `(select ${column} from retiring where resource = ?1 and field = ?2)`
-  const next = `select tenant, id from ${quoted(table)} where (tenant, id) > (${job('tenant')}, ${job('id')}) order by tenant, id limit ${rowsMax}`
+  const next = `select tenant, id from ${quoted(table)} where (tenant, id) > (?3, ?4) order by tenant, id limit ${rowsMax}`
   const sets = retirement.heirs.map((heir) => `${columnOf(heir)} = ${madeSql(heir, quoted(table))}`)
   return [
     `update ${quoted(table)} set ${sets.join(', ')}, version = version + 1 where (tenant, id) in (${next}) and not ${agreesSql(retirement, quoted(table))}`,
-    `update retiring set (tenant, id) = (select tenant, id from (${next}) order by tenant desc, id desc limit 1) where resource = ?1 and field = ?2`,
+    `update retiring set (tenant, id) = (select tenant, id from (${next}) order by tenant desc, id desc limit 1) where resource = ?1 and field = ?2 and tenant = ?3 and id = ?4`,
   ]
 }

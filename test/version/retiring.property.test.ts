@@ -240,17 +240,17 @@ const jobs = backfilled(model.resources.get('people') as never)
 /** One step of every backfill that is open, two records each; killed, before it commits. */
 function step(database: Database, isKilled: boolean): boolean {
   const jobsLeft = unfinished(database)
-  for (const { resource: of, field } of jobsLeft) {
+  for (const { resource: of, field, tenant, id } of jobsLeft) {
     database.run('begin')
     for (const sql of backfillStepSql(String(of), jobs.get(String(field)) as never, 2))
-      database.query(sql).run(of ?? null, field ?? null)
+      database.query(sql).run(...([of, field, tenant, id] as string[]))
     database.run(isKilled ? 'rollback' : 'commit')
   }
   return jobsLeft.length > 0
 }
 
 const unfinished = (database: Database) =>
-  all(database, 'select resource, field from retiring where tenant is not null')
+  all(database, 'select resource, field, tenant, id from retiring where tenant is not null')
 
 /** What nobody does: nodes of the new release serve once every record is filled. */
 const isEarly = (database: Database, operation: Operation) =>
