@@ -26,7 +26,7 @@ const mayImport: Record<string, readonly string[]> = {
 const vendorFiles: Record<string, RegExp> = {
   hono: /^(http|entry)\//,
   '@hono/zod-openapi': /^http\//,
-  'bun:sqlite': /^(store\/(backup|bun-sqlite|embedded-writer|lock|migrate)|entry\/generate)\.ts$/,
+  'bun:sqlite': /^(store\/(backup|bun-sqlite|embedded-writer|lock|migrate)|entry\/(generate|made))\.ts$/,
   '@libsql/client': /^store\/libsql-/,
   '@libsql/client/http': /^store\/libsql-/,
   '@libsql/hrana-client': /^store\/libsql(-\w+)?\.ts$/,

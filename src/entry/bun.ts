@@ -1,9 +1,10 @@
-import { type App, createApp } from '../http/app.ts'
+import { createApp } from '../http/app.ts'
 import { Metrics } from '../http/metrics.ts'
 import { baseHeaders } from '../http/present.ts'
 import type { TenantId } from '../schema/access.ts'
 import type { Model } from '../schema/model.ts'
-import { type Listening, listen } from './listen.ts'
+import { requireFilled } from './backfill.ts'
+import { listen } from './listen.ts'
 import { runMaintenance } from './maintenance.ts'
 import { type Node, openNode, projectRoot } from './node.ts'
 import type { Settings } from './settings.ts'
@@ -24,17 +25,19 @@ export interface Health {
 
 /** Serves a migrated database over HTTP with Bun. */
 export async function startServer(settings: Settings, model: Model, health?: Health): Promise<RunningServer> {
-  const node = await openNode(storeOf(settings), model, (error) => {
+  const store = storeOf(settings)
+  const node = await openNode(store, model, (error) => {
     console.error(`perigee: ${error.message}`)
     process.exit(70)
   })
+  await closingWhere(node, () => requireFilled(store, node))
   let stopping = false
   const app = createApp({
     ...node,
     ...processParts(settings, health?.metrics),
     unready: () => (stopping ? 'The server is stopping.' : (health?.unready() ?? null)),
   })
-  const listening = await listenOrClose(settings, app, node)
+  const listening = await closingWhere(node, () => listen(settings, app.fetch))
   const maintenance = runMaintenance(node, settings.logDays)
   return {
     url: listening.url,
@@ -49,9 +52,10 @@ export async function startServer(settings: Settings, model: Model, health?: Hea
   }
 }
 
-async function listenOrClose(settings: Settings, app: App, node: Node): Promise<Listening> {
+/** Closes the node where what it is opened for fails. */
+async function closingWhere<T>(node: Node, work: () => T | Promise<T>): Promise<T> {
   try {
-    return listen(settings, app.fetch)
+    return await work()
   } catch (error) {
     await node.close()
     throw error

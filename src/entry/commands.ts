@@ -92,17 +92,16 @@ NAME is small letters, digits, - and _; "model" by default.`,
       if (!/^[a-z0-9_-]{1,50}$/.test(String(name)))
         throw new UsageError('generate', `"${name}" is no name: 1 to 50 of a-z, 0-9, - and _.`)
       const [{ generate }, { model }] = await Promise.all([import('./generate.ts'), import('../model/index.ts')])
-      const tag = await generate(projectRoot, model, String(name))
-      console.log(
-        tag
-          ? `Wrote drizzle/${tag}.sql. Read it, commit it, then "bun run migrate".`
-          : 'The migrations already make the model.',
-      )
+      const made = await generate(projectRoot, model, String(name))
+      if (!made) return console.log('The migrations already make the model.')
+      console.log(`Wrote drizzle/${made.tag}.sql. Read it, commit it, then "bun run migrate".`)
+      for (const note of made.notes) console.log(note)
     },
   },
   migrate: {
     usage: `bun run migrate
-Brings the database in DATA_DIR to the newest migration; makes it where there is none.`,
+Brings the database in DATA_DIR to the newest migration; makes it where there is none. Where columns take the place of
+others, fills them in steps, between the writes of nodes of the release before; one that was stopped goes on.`,
     run: async (args) => {
       noOptions('migrate', args)
       await (await actions()).migrate()

@@ -28,7 +28,7 @@ interface Copy {
   readonly epoch: Epoch | null
   readonly reader: FileReader
   readonly app: App
-  /** Migrations that this program needs and the copy has not had yet. While there are any, nothing is read from it. */
+  /** Migrations and backfills that this program needs and the copy has not had. While there are any, nothing is read. */
   lacking: number
   /** Requests on it that have not ended. */
   requests: number
@@ -109,7 +109,8 @@ export class EdgeServer {
   private unready(): string | null {
     if (this.isStopping) return 'The server is stopping.'
     const { lacking } = this.copy
-    if (lacking > 0) return `The copy lacks ${lacking} migration(s): the primary's database has not had them yet.`
+    if (lacking > 0)
+      return `The copy lacks ${lacking} migration(s) or what they fill: the primary's database has not had them yet.`
     return this.following.state().unready
   }
 
@@ -138,7 +139,9 @@ export class EdgeServer {
 
   private lackingIn(reader: FileReader): number {
     const had = new Set(reader.rows('select created_at from __drizzle_migrations', []).map(([when]) => Number(when)))
-    return migrations.filter(({ when }) => !had.has(when)).length
+    const lacking = migrations.filter(({ when }) => !had.has(when)).length
+    // What takes the place of other columns is not read before it is filled.
+    return lacking === 0 ? reader.rows('select 1 from retiring where tenant is not null', []).length : lacking
   }
 
   private closeUnused() {

@@ -1,42 +1,48 @@
 import { Database } from 'bun:sqlite'
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Trigger } from '../log/triggers.ts'
 import { backfillSql, isKeptBy } from '../schema/derived.ts'
 import type { Model } from '../schema/model.ts'
-import { guardTrigger } from '../store/guard.ts'
+import { goneNames } from '../schema/retiring.ts'
 import { migrateDatabase } from '../store/migrate.ts'
 import { migrationsOf } from '../store/migrations.ts'
+import { arrivals, columnsOf, departures, dropsBefore, isOurs, madeDifference, madeIn, retiringIn } from './made.ts'
 import { CommandError } from './node.ts'
-import { modelTriggers } from './triggers.ts'
 
 const breakpoint = '\n--> statement-breakpoint\n'
 
+/** The new migration's file, without its ending, and what to know before it is applied, sentences. */
+export interface Generated {
+  readonly tag: string
+  readonly notes: readonly string[]
+}
+
 /**
  * Writes the next migration: what drizzle-kit finds changed in the tables, made STRICT and safe for the data that is
- * there, the triggers that differ from those that the committed migrations make, and the values of derived columns that
- * are new. Older migrations are never touched. Answers the new file's tag, or null where the migrations already make the
- * model. `root` holds drizzle.config.ts and drizzle/. Throws a CommandError, leaving the folder as it was, where the
- * change cannot be migrated.
+ * there, the triggers and views that differ from those that the committed migrations make, the columns that retire, and
+ * the values of derived columns that are new. Older migrations are never touched. Answers null where the migrations
+ * already make the model. `root` holds drizzle.config.ts and drizzle/. Throws a CommandError, leaving the folder as it
+ * was, where the change cannot be migrated.
  */
-export async function generate(root: string, model: Model, name: string): Promise<string | null> {
+export async function generate(root: string, model: Model, name: string): Promise<Generated | null> {
   const folder = join(root, 'drizzle')
   const undo = remember(folder)
   try {
     const before = tagsOf(folder)
+    const notes = await retiringNotes(folder, before, model)
     await drizzleKit(root, ['generate', '--name', name], 'inherit')
     let tag = newTag(folder, before)
     const statements = await migrationStatements(folder, before, tag, model)
-    if (statements.length === 0) return tag
+    if (statements.length === 0) return tag ? { tag, notes } : null
     if (!tag) {
       await drizzleKit(root, ['generate', '--custom', '--name', name], 'ignore')
       tag = newTag(folder, before)
       if (!tag) throw new CommandError('drizzle-kit made no migration to put the triggers in.')
     }
     writeFileSync(join(folder, `${tag}.sql`), `${statements.join(breakpoint)}\n`)
-    const rest = await triggerChanges(folder, model)
+    const rest = await madeChanges(folder, model)
     if (rest.length > 0) throw new Error(`broken invariant: the new migration leaves ${rest.join(' ')}`)
-    return tag
+    return { tag, notes }
   } catch (error) {
     undo()
     throw error
@@ -46,24 +52,66 @@ export async function generate(root: string, model: Model, name: string): Promis
 /** What the new migration must say, tables and triggers. `tag` is drizzle-kit's part of it, which may be missing. */
 async function migrationStatements(folder: string, before: readonly string[], tag: string | null, model: Model) {
   using database = await migrated(folder, before)
-  const made = triggersOf(database)
+  const made = madeIn(database)
   const tables = tag ? statementsOf(readFileSync(join(folder, `${tag}.sql`), 'utf8')) : []
-  // SQLite refuses to drop or rename what a trigger names, so a change of that kind happens without any trigger.
   const isDeep = tables.some((sql) => !/^(CREATE|ALTER TABLE \S+ ADD|PRAGMA)\b/i.test(sql))
-  const dropped = isDeep ? made.map((trigger) => dropTrigger(trigger.name)) : []
-  for (const sql of dropped) database.run(sql)
+  const first = departures(database, model).map(({ sql }) => sql)
+  const dropped = isDeep ? dropsBefore(made) : []
+  for (const sql of [...first, ...dropped]) database.run(sql)
   const safe = tables.map((sql) => applyStatement(database, sql))
   checkFields(database, model)
-  const foreign = isDeep
-    ? made.filter((each) => !isOurs(each, model) && columnsOf(database, each.table).length > 0)
-    : []
-  const triggers = [...triggerDifference(database, model), ...foreign.map((trigger) => `${trigger.sql};`)]
+  const difference = madeDifference(database, model)
+  for (const sql of difference) runOrRefuse(database, sql)
+  const foreign = isDeep ? made.filter((each) => each.name !== 'mustChange' && !isOurs(each, model)) : []
+  const again = foreign.filter((each) => isThere(database, each)).map(({ sql }) => `${sql};`)
   const backfills = [...model.resources.values()]
     .flatMap((resource) => [...resource.derived.values()])
-    .filter((derived) => !made.some((trigger) => isKeptBy(derived, trigger)))
+    .filter((derived) => !made.some((each) => isKeptBy(derived, each)))
     .filter((derived) => !safe.some((sql) => sql.startsWith(`CREATE TABLE \`${derived.holder}\``)))
     .map((derived) => `${backfillSql(derived)};`)
-  return [...dropped, ...safe, ...triggers, ...backfills]
+  return [...first, ...dropped, ...safe, ...difference, ...again, ...backfills]
+}
+
+/** Restores what the authors made themselves, where what it is of is still there. */
+function isThere(database: Database, { type, table, sql }: ReturnType<typeof madeIn>[number]): boolean {
+  if (type === 'trigger' && columnsOf(database, table).length === 0) return false
+  runOrRefuse(database, sql)
+  return true
+}
+
+/**
+ * What nodes of the release before must know of the columns that retire, and those that go. Refuses to drop at once a
+ * column that a lens takes away: such nodes write it.
+ */
+async function retiringNotes(folder: string, before: readonly string[], model: Model): Promise<string[]> {
+  using database = await migrated(folder, before)
+  const known = retiringIn(database)
+  for (const { name, fields, retiring } of model.resources.values()) {
+    const gone = goneNames(name, model.versions)
+    const dropped = columnsOf(database, name).filter((column) => gone.has(column.name) && !fields.has(column.name))
+    const early = dropped.find(
+      (column) =>
+        !retiring.has(column.name) && !known.some((each) => each.resource === name && each.field === column.name),
+    )
+    if (early)
+      throw new CommandError(
+        `${name}.${early.name}: nodes of the release before write this column until the last of them ends. Take two steps: leave the column in the table beside what takes its place, generate and migrate; when none of those nodes runs any more, take it out and generate again. Nothing was written.`,
+      )
+  }
+  const arriving = arrivals(database, model).map(({ resource, field }) => `${resource}.${field}`)
+  const leaving = departures(database, model).map(({ resource, field }) => `${resource}.${field}`)
+  return [
+    ...(arriving.length > 0
+      ? [
+          `${arriving.join(', ')}: kept true for nodes of the release before. They may run while "bun run migrate" fills what takes its place, and until the column is taken out of the table.`,
+        ]
+      : []),
+    ...(leaving.length > 0
+      ? [
+          `${leaving.join(', ')}: goes. Nodes that have it as a field must have ended. The primary of the release before writes it still: end that, and let the start of the next apply the migration.`,
+        ]
+      : []),
+  ]
 }
 
 /** Applies one statement of drizzle-kit to the database, mended first. Answers what was applied. */
@@ -71,14 +119,18 @@ function applyStatement(database: Database, sql: string): string {
   const added = /^ALTER TABLE `(\w+)` ADD `(\w+)` .*NOT NULL/.exec(sql)
   if (added && !/ DEFAULT /.test(sql)) throw noValueFor(`${added[1]}.${added[2]}`)
   const safe = copyWhatIsThere(database, makeStrict(sql))
+  runOrRefuse(database, safe)
+  return safe
+}
+
+function runOrRefuse(database: Database, sql: string) {
   try {
-    database.run(safe)
+    database.run(sql)
   } catch (error) {
     throw new CommandError(
-      `The migration would fail: ${(error as Error).message}\n  in ${safe.split('\n')[0]}\nNothing was written.`,
+      `The migration would fail: ${(error as Error).message}\n  in ${sql.split('\n')[0]}\nNothing was written.`,
     )
   }
-  return safe
 }
 
 function noValueFor(column: string): CommandError {
@@ -111,51 +163,10 @@ function copyWhatIsThere(database: Database, sql: string): string {
   return `INSERT INTO \`${to}\`(${names.join(', ')}) SELECT ${values.join(', ')} FROM \`${from}\`;`
 }
 
-interface ColumnInfo {
-  readonly name: string
-  readonly notnull: number
-  readonly dflt_value: string | null
-}
-
-function columnsOf(database: Database, table: string): ColumnInfo[] {
-  return database.query('select name, "notnull", dflt_value from pragma_table_info(?)').all(table) as ColumnInfo[]
-}
-
-/** The statements that turn the triggers which the migrations make into those which the model asks for. */
-export async function triggerChanges(folder: string, model: Model): Promise<string[]> {
+/** The statements that turn what the migrations make beside tables into what the model asks for. */
+export async function madeChanges(folder: string, model: Model): Promise<string[]> {
   using database = await migrated(folder, tagsOf(folder))
-  return triggerDifference(database, model)
-}
-
-function triggerDifference(database: Database, model: Model): string[] {
-  const made = triggersOf(database).filter((trigger) => isOurs(trigger, model))
-  const wanted = modelTriggers(model)
-  const isSame = (a: Trigger) => (b: Trigger) => a.name === b.name && a.sql === b.sql
-  const seeded = columnsOf(database, 'context').length > 0 && database.query('select 1 from context').get() !== null
-  return [
-    ...(seeded ? [] : ['INSERT INTO context(one) VALUES (1);']),
-    ...made.filter((trigger) => !wanted.some(isSame(trigger))).map((trigger) => dropTrigger(trigger.name)),
-    ...wanted.filter((trigger) => !made.some(isSame(trigger))).map((trigger) => `${trigger.sql};`),
-  ]
-}
-
-interface MadeTrigger extends Trigger {
-  readonly table: string
-}
-
-function triggersOf(database: Database): MadeTrigger[] {
-  const sql = "select name, sql, tbl_name as 'table' from sqlite_master where type = 'trigger' order by rowid"
-  return database.query(sql).all() as MadeTrigger[]
-}
-
-/** Whether Perigee makes the trigger; a model's authors may add others by migrations of their own. */
-function isOurs({ name, table }: MadeTrigger, model: Model): boolean {
-  if (name === guardTrigger.name) return true
-  return model.resources.has(table) && /^_(after_(insert|update|delete)|keeps_key)$/.test(name.slice(table.length))
-}
-
-function dropTrigger(name: string): string {
-  return `DROP TRIGGER "${name}";`
+  return [...departures(database, model).map(({ sql }) => sql), ...madeDifference(database, model)]
 }
 
 /** drizzle-kit may end well and have written nothing, where it could not ask. */

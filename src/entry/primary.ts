@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { metric } from '../http/metrics.ts'
 import type { Model } from '../schema/model.ts'
+import { migrateWhole } from './backfill.ts'
 import { type RunningServer, startServer } from './bun.ts'
 import { libsqlStore } from './libsql-store.ts'
 import { holdFolder, ownDatabase, replicaToken, requireWhole, sqldFolder } from './primary-folder.ts'
@@ -38,7 +39,7 @@ export async function startPrimary(settings: Settings, model: Model): Promise<Ru
     const tokenFile = join(dataDir, 'replica-token')
     writeWhole(tokenFile, `${replicaToken(dataDir, replicaTokenDays)}\n`, 0o600)
     const libsql = ownDatabase(settings)
-    await libsqlStore(libsql).migrate()
+    await migrateWhole(libsqlStore(libsql), model)
     const server = await serveOver(sqld, { ...settings, libsql }, model)
     return {
       ...server,

@@ -1,5 +1,8 @@
+import type { Trigger } from '../log/triggers.ts'
 import { model } from '../model/index.ts'
 import { limits } from '../schema/limits.ts'
+import { sqlViews } from '../version/sql-views.ts'
+import { migrateWhole } from './backfill.ts'
 import { type RunningServer, startServer } from './bun.ts'
 import { type RunningEdge, startEdge } from './edge.ts'
 import type { ImportReport } from './import.ts'
@@ -36,7 +39,7 @@ export async function start() {
   const settings = readSettings(process.env, demoTenant)
   await checkAddress(settings)
   const store = storeOf(settings)
-  const applied = await store.migrate()
+  const applied = await migrateWhole(store, model)
   if (applied > 0) console.log(`Applied ${applied} migration(s) to the database ${store.place}.`)
   const key = (await readyKey(settings)) ?? (await withNode((node) => fill(node, settings), settings))
   await listen(settings, [`  key    ${key}   (tenant ${demoTenant}, kept in ${settings.dataDir}/dev-key)`])
@@ -115,13 +118,23 @@ function examplePath(): string {
   return `/${[...model.resources.keys()][0]}?limit=2`
 }
 
-/** A database whose triggers are not the model's keeps the log and the derived columns of another model. */
+/** A database whose triggers and views are not the model's keeps the log and the derived columns of another model. */
 async function warnOfDifference(node: Node) {
   const made = new Map(
-    (await node.reader.rows("select name, sql from sqlite_master where type = 'trigger'", [])) as [string, string][],
+    (await node.reader.rows("select name, sql from sqlite_master where type in ('trigger', 'view')", [])) as [
+      string,
+      string,
+    ][],
   )
-  const differing = modelTriggers(model).filter((trigger) => made.get(trigger.name) !== trigger.sql)
-  const tables = new Set(differing.map((trigger) => trigger.name.replace(/_(after_\w+|keeps_key|refuses)$/, '')))
+  const differ = ({ name, sql }: Trigger) => made.get(name) !== sql
+  const tables = new Set([
+    ...modelTriggers(model)
+      .filter(differ)
+      .map(({ name }) => name.replace(/_(after_\w+|keeps_key|refuses|waits)$/, '')),
+    ...sqlViews(model)
+      .filter(differ)
+      .map(({ table }) => table),
+  ])
   if (tables.size > 0)
     console.error(
       `perigee: the database is not that of src/model/: ${[...tables].join(', ')} differ. Run "bun run generate", then "bun run migrate".`,
@@ -130,7 +143,7 @@ async function warnOfDifference(node: Node) {
 
 export async function migrate() {
   const store = storeOf(readSettings(process.env, null))
-  const applied = await store.migrate()
+  const applied = await migrateWhole(store, model)
   const done = applied === 0 ? 'is up to date' : `had ${applied} migration(s) applied`
   console.log(`The database ${store.place} ${done}.`)
 }

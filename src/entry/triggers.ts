@@ -1,22 +1,33 @@
 import { type Trigger, tableTriggers } from '../log/triggers.ts'
-import { triggerParts } from '../schema/derived.ts'
+import { type Derived, type TriggerEvent, triggerParts } from '../schema/derived.ts'
 import { jsonObjectSql } from '../schema/field.ts'
-import type { Model } from '../schema/model.ts'
-import { guardTrigger } from '../store/guard.ts'
+import type { Model, Resource } from '../schema/model.ts'
+import { guardTrigger, retiringTrigger } from '../store/guard.ts'
+import { correctedColumns, retiringParts } from '../version/retiring-sql.ts'
 
-/** Every trigger that the model asks for: the log's and the derived columns', one per table and event, and the guard. */
+/** Every trigger that the model asks for: one per table and event, which keep all that is kept, and the engine's own. */
 export function modelTriggers(model: Model): Trigger[] {
   const resources = [...model.resources.values()]
   const derived = resources.flatMap((resource) => [...resource.derived.values()])
   const kept = resources.flatMap((resource) => {
-    const fields = [...resource.fields.values()]
+    const fields = [...resource.fields.values(), ...resource.retiring.values()]
     return tableTriggers({
       table: resource.name,
       fields: fields.map((field) => field.name),
-      corrected: [...resource.derived.keys()],
+      corrected: [...resource.derived.keys(), ...correctedColumns(resource)],
       image: (alias) => jsonObjectSql(fields, alias),
-      parts: (event) => triggerParts(derived, resource.name, event),
+      parts: (event) => partsOf(resource, derived, event),
     })
   })
-  return [...kept, guardTrigger]
+  return [...kept, guardTrigger, retiringTrigger]
+}
+
+/** What a row must have itself comes first, then its derived columns, then what follows those. */
+function partsOf(resource: Resource, derived: readonly Derived[], event: TriggerEvent) {
+  const { correct, spread } = triggerParts(derived, resource.name, event)
+  if (event === 'delete') return { settle: [], correct, spread }
+  const { first, last, settled } = retiringParts(resource, event)
+  const rest = { spread: spread.map(settled) }
+  if (event === 'insert') return { ...rest, settle: [...first, ...last], correct: correct.map(settled) }
+  return { ...rest, settle: [], correct: [...first, ...correct.map(settled), ...last] }
 }

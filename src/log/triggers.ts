@@ -13,11 +13,13 @@ export interface TriggerSource {
   readonly table: string
   /** The fields of the row, whose differences make `changed`; the tenant is not among them. */
   readonly fields: readonly string[]
-  /** The fields that `correct` may set. */
+  /** The fields that `settle` and `correct` may set. */
   readonly corrected: readonly string[]
   /** The row `alias` as one JSON object, an SQL expression. */
   image(alias: string): string
+  /** `settle` sets right what a new row must have from the first. */
   parts(event: 'insert' | 'update' | 'delete'): {
+    readonly settle: readonly string[]
     readonly correct: readonly string[]
     readonly spread: readonly string[]
   }
@@ -49,13 +51,13 @@ END`,
 
 /** A record whose id was there before goes on from its last version, so that a version never means two things. */
 function insertTrigger(source: TriggerSource): Trigger {
-  const { correct, spread } = source.parts('insert')
+  const { settle, correct, spread } = source.parts('insert')
   const { table } = source
   const last = `from changes where tenant = new.tenant and resource = '${table}' and id = new.id order by seq desc limit 1`
   const refuse = `raise(abort, '${table}: REPLACE hides the end of the record it replaces from the log; use ON CONFLICT (tenant, id) DO UPDATE, or PRAGMA recursive_triggers = ON')`
   const goOn = `update "${table}" set version = (select case operation when 'delete' then version + 1 else ${refuse} end ${last}) where exists (select 1 ${last}) and tenant = new.tenant and id = new.id`
   const log = `insert into changes(${columns}) select t.tenant, '${table}', t.id, 'create', t.version, ${source.image('t')}, null, ${context} from "${table}" t left join context c on c.one = 1 where t.tenant = new.tenant and t.id = new.id`
-  return trigger(source, 'insert', '', [goOn, log, head(source, 'new', '+ 1'), ...correct, ...spread])
+  return trigger(source, 'insert', '', [goOn, ...settle, log, head(source, 'new', '+ 1'), ...correct, ...spread])
 }
 
 function updateTrigger(source: TriggerSource): Trigger {

@@ -17,32 +17,48 @@ export function parsed<T>(value: Value | undefined): T | null {
 }
 
 /** Whether a caller could read the record as it was. `rule` is the resource's, resolved for the caller. */
-export function mayRead(image: Image | null, rule: Predicate, { fields }: Resource, caller: Caller): boolean {
+export function mayRead(image: Image | null, rule: Predicate, resource: Resource, caller: Caller): boolean {
   if (image === null || rule.kind === 'never') return false
   if (rule.kind === 'always') return true
   const stored = (name: string) => {
-    const field = fields.get(name)
-    const value = image[name] ?? null
+    const field = resource.fields.get(name)
+    const value = columnIn(image, name, resource)
     return field && value !== null ? toStored(field, value) : null
   }
   return predicateHolds(rule, stored, caller.kind === 'user' ? caller.subject : null)
 }
 
-/** The record of an image, as a version shows it. What the log wrote before a column was there has its default. */
+/**
+ * What a column has in an image. What the log wrote before the column was there is made of the columns whose place it
+ * took, or has its default.
+ */
+function columnIn(image: Image, name: string, { fields, origins }: Resource): Json {
+  if (Object.hasOwn(image, name)) return image[name] ?? null
+  const origin = origins.get(name)?.find((each) => columnsIn(each).some((column) => Object.hasOwn(image, column)))
+  if (origin) return evaluate(origin, (leaf) => (leaf.op === 'column' ? (image[leaf.name] ?? null) : null))
+  const field = fields.get(name)
+  return field?.fallback === undefined ? null : toJson(field, field.fallback)
+}
+
+export function columnsIn(expression: Expression): string[] {
+  return leavesOf(expression).flatMap((leaf) => (leaf.op === 'column' ? [leaf.name] : []))
+}
+
+/** The record of an image, as a version shows it. */
 export function recordOf(image: Image | null, view: ResourceView, only: readonly ShapeField[] | null = null): Json {
   if (image === null) return null
   const valueAt = (leaf: Expression): Json => {
     assert(leaf.op === 'column', 'a record is read from columns')
-    const field = view.resource.fields.get(leaf.name)
-    return image[leaf.name] ?? (field?.fallback === undefined ? null : toJson(field, field.fallback))
+    return columnIn(image, leaf.name, view.resource)
   }
   const fields = only ?? [...view.fields.values()]
   return Object.fromEntries(fields.map(({ name, read }) => [name, evaluate(read, valueAt)]))
 }
 
-/** The names of the fields that show any of the columns. */
-export function changedNames(view: ResourceView, columns: readonly string[]): string[] {
-  const shows = ({ read }: ShapeField) =>
-    leavesOf(read).some((leaf) => leaf.op === 'column' && columns.includes(leaf.name))
-  return [...view.fields.values()].filter(shows).map(({ name }) => name)
+/** The names of the fields that show any of the columns, or what took their place. */
+export function changedNames({ fields, resource }: ResourceView, columns: readonly string[]): string[] {
+  const isOf = (column: string) =>
+    columns.includes(column) ||
+    (resource.origins.get(column) ?? []).some((origin) => columnsIn(origin).some((each) => columns.includes(each)))
+  return [...fields.values()].filter(({ read }) => columnsIn(read).some(isOf)).map(({ name }) => name)
 }

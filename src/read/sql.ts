@@ -1,10 +1,21 @@
+import { assert } from '../problem.ts'
 import { type Caller, predicateSql, type Rule, resolve } from '../schema/access.ts'
-import { type Field, quoted } from '../schema/field.ts'
+import { type Field, type FieldKind, quoted } from '../schema/field.ts'
 import { limits } from '../schema/limits.ts'
 import type { Resource } from '../schema/model.ts'
 import { Parameters, ShapeCache, type Text } from '../store/text.ts'
-import { literalSql, memberTexts, recordSql, rowLeaf } from '../version/expression-sql.ts'
+import {
+  expressionSql,
+  formOf,
+  type LeafSql,
+  literalSql,
+  memberTexts,
+  recordSql,
+  rowLeaf,
+  type SqlValue,
+} from '../version/expression-sql.ts'
 import type { Filter } from './filter.ts'
+import { columnsIn } from './image.ts'
 import type { Include } from './include.ts'
 import type { SortKey } from './names.ts'
 import type { ListPlan, ReadPlan, RecordPlan } from './plan.ts'
@@ -116,18 +127,43 @@ function pastCostSql({ name }: Resource, p: ReadParameters): string {
 }
 
 /** The records of a resource as they were at a moment: the last image of each in the log, as rows of its table. */
-function pastSql({ name, fields }: Resource, p: ReadParameters): string {
+function pastSql(resource: Resource, p: ReadParameters): string {
+  const { name } = resource
   const moment = p.add((bound) => (bound.kind === 'list' ? bound.past : null))
-  const columns = [...fields.values()].map((field) => `${imageValueSql(field, 'c.image')} as ${quoted(field.name)}`)
+  const columns = [...resource.fields.values()].map(
+    (field) => `${pastColumnSql(field, resource)} as ${quoted(field.name)}`,
+  )
   const last = `(select max(d.seq) from changes d where d.tenant = c.tenant and d.resource = c.resource and d.id = c.id and d.seq <= ${moment})`
   return `select c.seq as rowid, c.tenant as tenant, ${columns.join(', ')} from changes c where c.tenant = ${p.tenant} and c.resource = '${name}' and c.seq <= ${moment} and c.operation <> 'delete' and c.seq = ${last}`
 }
 
-/** A field as its column had it. What the log wrote before there was the column has its default. */
-function imageValueSql({ name, kind, fallback }: Field, image: string): string {
-  const path = `'$.${name}'`
-  const found = kind === 'json' ? `nullif(${image} -> ${path}, 'null')` : `json_extract(${image}, ${path})`
-  return fallback === undefined || fallback === null ? found : `coalesce(${found}, ${literalSql(fallback).sql})`
+/**
+ * A column of a past record, from its image. What the log wrote before the column was there is made of the columns whose
+ * place it took, or has its default.
+ */
+function pastColumnSql({ name, kind, fallback }: Field, { origins }: Resource): string {
+  const found = inImage(name, kind).sql
+  const rest = fallback === undefined || fallback === null ? found : literalSql(fallback).sql
+  const cases = (origins.get(name) ?? []).map((origin) => {
+    const isThere = columnsIn(origin).map(isInImage).join(' or ')
+    return `when ${isThere} then ${expressionSql(origin, imageLeaf).sql}`
+  })
+  return `case when ${isInImage(name)} then ${found} ${cases.join(' ')} else ${rest} end`
+}
+
+const imageLeaf: LeafSql = (leaf) => {
+  assert(leaf.op === 'column', 'a column is made of columns')
+  return inImage(leaf.name, leaf.kind)
+}
+
+function inImage(column: string, kind: FieldKind): SqlValue {
+  const path = `'$.${column}'`
+  const sql = kind === 'json' ? `nullif(c.image -> ${path}, 'null')` : `json_extract(c.image, ${path})`
+  return { sql, form: formOf(kind) }
+}
+
+function isInImage(column: string): string {
+  return `json_type(c.image, '$.${column}') is not null`
 }
 
 function pad(columns: readonly string[], length: number): string[] {

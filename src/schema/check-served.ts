@@ -5,6 +5,7 @@ import { type IdentityField, identityFields } from './columns.ts'
 import { fieldKind } from './field.ts'
 import { limits } from './limits.ts'
 import type { ResourceDeclaration } from './resource.ts'
+import type { Departures } from './retiring.ts'
 import { indexesOf } from './table.ts'
 
 /** What is wrong with what lists may be filtered and sorted by, and with the limits. */
@@ -81,4 +82,25 @@ export function* checkValidate({ name, table, validate, derived }: ResourceDecla
     else if (identityFields.includes(field as IdentityField) || Object.hasOwn(derived as object, field))
       yield `${name}.${field}: validate names a field that Perigee keeps and callers cannot write.`
   }
+}
+
+/** A column that retires is there for nodes of the release before and for no one else; a derived column may read it. */
+export function* checkRetiring(declared: ResourceDeclaration, { retiring }: Departures): Generator<string> {
+  const links = Object.values(declared.relations).flatMap((each) => (each.kind === 'belongsTo' ? [each.column] : []))
+  const uses = {
+    ...{ filter: declared.filter, sort: declared.sort, validate: Object.keys(declared.validate) },
+    ...{ derived: Object.keys(declared.derived as object), relations: links },
+    access: [declared.access.read, declared.access.write].flatMap(fieldsOfRule),
+  }
+  for (const [use, names] of Object.entries(uses)) {
+    for (const field of new Set(names)) {
+      if (retiring.has(field))
+        yield `${declared.name}.${field}: a lens says that it went, so it is no field any more; ${use} cannot name it.`
+    }
+  }
+}
+
+function fieldsOfRule(rule: Rule): string[] {
+  if (rule.kind === 'anyOf' || rule.kind === 'allOf') return rule.rules.flatMap(fieldsOfRule)
+  return rule.kind === 'owner' || rule.kind === 'when' ? [rule.field] : []
 }

@@ -3,6 +3,7 @@ import { getTableConfig, type SQLiteColumn } from 'drizzle-orm/sqlite-core'
 import { type IdentifiedTable, identity } from './columns.ts'
 import { columnSchema, fieldKind } from './field.ts'
 import type { ResourceDeclaration } from './resource.ts'
+import type { Departures } from './retiring.ts'
 import { indexesOf, type Names } from './table.ts'
 
 /** Names that queries use, so that no field may have them. */
@@ -32,7 +33,7 @@ export function columnsOf(table: IdentifiedTable): Readonly<Record<string, SQLit
 }
 
 /** What is wrong with a table by itself: its names, columns, keys and indexes. */
-export function* checkTable(declared: ResourceDeclaration, names: Names): Generator<string> {
+export function* checkTable(declared: ResourceDeclaration, names: Names, { required }: Departures): Generator<string> {
   const { name, table } = declared
   const config = getTableConfig(table)
   if (config.name !== name) yield `${name}: its table is named "${config.name}"; resource and table have one name.`
@@ -46,7 +47,7 @@ export function* checkTable(declared: ResourceDeclaration, names: Names): Genera
     yield `${name}: it has ${config.columns.length} columns; ${columnsMax} is the most, because a statement on Workers binds 100 values.`
   const seen = new Set<string>()
   for (const [field, column] of Object.entries(columns)) {
-    if (column) yield* checkColumn(`${name}.${field}`, field, column, declared)
+    if (column) yield* checkColumn(`${name}.${field}`, field, column, declared, required.has(field))
     if (seen.has(field.toLowerCase()))
       yield `${name}.${field}: another field differs from it in the case of letters only.`
     seen.add(field.toLowerCase())
@@ -67,6 +68,7 @@ function* checkColumn(
   field: string,
   column: SQLiteColumn,
   { validate }: ResourceDeclaration,
+  isRequired: boolean,
 ): Generator<string> {
   if (column.name !== field)
     yield `${where}: the column is named "${column.name}"; leave its name out, so that both are one.`
@@ -81,7 +83,7 @@ function* checkColumn(
   if (column.default === undefined || is(column.default, SQL))
     return yield `${where}: a default must be a plain value, so that the API can document it.`
   const schema = (Object.hasOwn(validate, field) ? validate[field] : undefined) ?? columnSchema(column, kind)
-  if (field !== 'version' && !schema.safeParse(column.default).success)
+  if (field !== 'version' && !isRequired && !schema.safeParse(column.default).success)
     yield `${where}: its default, ${JSON.stringify(column.default)}, is no value that a caller could send.`
 }
 

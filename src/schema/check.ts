@@ -1,11 +1,12 @@
 import { is } from 'drizzle-orm'
 import { getTableConfig, SQLiteTable } from 'drizzle-orm/sqlite-core'
 import { checkDerived, checkRelation } from './check-relation.ts'
-import { checkAccess, checkServed, checkValidate } from './check-served.ts'
+import { checkAccess, checkRetiring, checkServed, checkValidate } from './check-served.ts'
 import { checkTable, isDate, isName, nameRule } from './check-table.ts'
 import type { DerivedDeclaration } from './derived.ts'
 import type { ModelDeclaration } from './model.ts'
 import type { ResourceDeclaration } from './resource.ts'
+import { departuresOf } from './retiring.ts'
 import type { Names } from './table.ts'
 
 /** The model cannot be built; `mistakes` are sentences, each naming the resource and the field. */
@@ -34,6 +35,7 @@ export const reservedResources = [
   'context',
   'idempotency',
   'keys',
+  'retiring',
   'batchResults',
   'mustChange',
   'meta',
@@ -46,9 +48,11 @@ export function checkModel(declaration: ModelDeclaration, names: Names): string[
   const unreadable = resources.flatMap(checkReadable)
   // What follows holds tables against one another, so it waits until each can be read.
   if (unreadable.length > 0) return [...mistakes, ...unreadable]
-  mistakes.push(...checkIndexNames(resources))
+  mistakes.push(...checkIndexNames(declaration))
   for (const declared of resources) {
-    mistakes.push(...checkTable(declared, names), ...checkServed(declared))
+    const departures = departuresOf(declared.name, declared.table, declaration.versions)
+    mistakes.push(...checkTable(declared, names, departures), ...checkServed(declared))
+    mistakes.push(...checkRetiring(declared, departures))
     mistakes.push(...checkAccess(declared), ...checkValidate(declared))
     for (const [name, relation] of Object.entries(declared.relations))
       mistakes.push(...checkRelation(declared, name, relation, names))
@@ -68,7 +72,8 @@ function* checkVersions({ versions, resources }: ModelDeclaration): Generator<st
   const isOrdered = versions.every(({ date }, i) => i === 0 || date > (versions[i - 1]?.date ?? ''))
   if (!isOrdered) yield 'The versions must stand in the order of their dates, each once.'
   const aliases = versions.map((version) => version.alias)
-  for (const alias of twice(aliases)) yield `Two versions have the alias "${alias}".`
+  // Views of the database begin with it, and SQLite does not tell their names apart by the case of their letters.
+  for (const alias of twice(aliases.map((each) => each.toLowerCase()))) yield `Two versions have the alias "${alias}".`
 }
 
 function* checkNames(resources: readonly ResourceDeclaration[]): Generator<string> {
@@ -100,7 +105,7 @@ function checkReadable({ name, table }: ResourceDeclaration): string[] {
 }
 
 /** SQLite has one name space for the indexes of all tables, and for the tables. */
-function* checkIndexNames(resources: readonly ResourceDeclaration[]): Generator<string> {
+function* checkIndexNames({ resources, versions }: ModelDeclaration): Generator<string> {
   const indexes = resources.flatMap(({ name, table }) =>
     getTableConfig(table).indexes.map((index) => ({ name, index: index.config.name })),
   )
@@ -111,6 +116,11 @@ function* checkIndexNames(resources: readonly ResourceDeclaration[]): Generator<
     if (other)
       yield `${name}: the index "${index}" has the name of ${other}; names of indexes are of the whole database.`
     seen.set(index.toLowerCase(), `an index of ${name}`)
+    const alias = versions
+      .map((each) => each.alias)
+      .find((each) => index.toLowerCase().startsWith(`${each.toLowerCase()}_`))
+    if (alias !== undefined)
+      yield `${name}: the index "${index}" begins as the names of the views of ${alias} do; give it another.`
   }
 }
 

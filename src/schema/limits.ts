@@ -42,6 +42,8 @@ export const limits = {
 
   idempotencyHoursKept: 24,
   fanoutRowsMax: 1_000,
+  /** Records that one step of a backfill looks at. */
+  backfillRowsMax: 1_000,
   /** Commands that may wait for the writer; one more is answered `overloaded`. */
   pendingWritesMax: 10_000,
   /** What a node keeps of its own answers while they are true; changes that it looks at one by one for that. */

@@ -8,8 +8,10 @@ import type { Derived, DerivedDeclaration } from './derived.ts'
 import { columnSchema, type Field, fieldKind, toStored } from './field.ts'
 import type { VersionDeclaration } from './lens.ts'
 import { limits } from './limits.ts'
+import type { Past } from './past.ts'
 import type { RelationDeclaration } from './relation.ts'
 import type { ResourceDeclaration } from './resource.ts'
+import { departuresOf } from './retiring.ts'
 import { type Index, indexesOf, type Reference, referencesOf } from './table.ts'
 import { compileVersions, remarksOf, type Version } from './versions.ts'
 
@@ -21,10 +23,14 @@ export type Relation = { readonly name: string; readonly target: string } & (
 )
 
 /** One resource, ready for the read and the write path. Its name is also the name of its table. */
-export interface Resource {
+export interface Resource extends Past {
   readonly name: string
   readonly description: string
   readonly fields: ReadonlyMap<string, Field>
+  /** Columns that are no fields: a version took them away, and nodes of the release before still write them. */
+  readonly retiring: ReadonlyMap<string, Field>
+  /** The defaults that are for those nodes alone: callers must send these fields. */
+  readonly required: ReadonlyMap<string, Value>
   readonly relations: ReadonlyMap<string, Relation>
   readonly derived: ReadonlyMap<string, Derived>
   readonly filterable: ReadonlySet<string>
@@ -61,9 +67,10 @@ export function buildModel(declaration: ModelDeclaration): Model {
   const mistakes = checkModel(declaration, nameByTable)
   if (mistakes.length > 0) throw new ModelError(mistakes)
   const references = declaration.resources.flatMap((each) => referencesOf(each, nameByTable))
-  const compiled = declaration.resources.map((each) => compile(each, nameByTable, references))
-  const resources = new Map(compiled.map((each) => [each.name, each]))
-  const { versions, mistakes: ofVersions } = compileVersions(declaration.versions, resources)
+  const compiled = declaration.resources.map((each) => compile(each, declaration.versions, nameByTable, references))
+  const declared = new Map(compiled.map((each) => [each.name, each]))
+  const { versions, pasts, mistakes: ofVersions } = compileVersions(declaration.versions, declared)
+  const resources = new Map(compiled.map((each) => [each.name, { ...each, ...pasts.get(each.name) }]))
   const defaultVersion = defaultOf(declaration, versions)
   if (ofVersions.length > 0 || typeof defaultVersion === 'string')
     throw new ModelError([...ofVersions, ...(typeof defaultVersion === 'string' ? [defaultVersion] : [])])
@@ -82,11 +89,20 @@ function defaultOf({ defaultVersion }: ModelDeclaration, versions: readonly Vers
 
 function compile(
   declared: ResourceDeclaration,
+  versions: readonly VersionDeclaration[],
   nameByTable: ReadonlyMap<IdentifiedTable, string>,
   references: readonly Reference[],
 ): Resource {
   const own = references.filter((reference) => reference.from === declared.name)
-  const fields = fieldsOf(declared, own)
+  const departures = departuresOf(declared.name, declared.table, versions)
+  const columns = columnsOf(declared, own)
+  const isRetiring = ({ name }: Field) => departures.retiring.has(name)
+  const required = columns.flatMap(({ name, fallback }) =>
+    departures.required.has(name) && fallback !== undefined ? [[name, fallback] as const] : [],
+  )
+  const fields = columns
+    .filter((column) => !isRetiring(column))
+    .map((field) => (departures.required.has(field.name) ? { ...field, fallback: undefined } : field))
   const relations = Object.entries(declared.relations).map(([name, each]) => relationOf(name, each, nameByTable))
   const relationByName = new Map(relations.map((relation) => [relation.name, relation]))
   const derivedColumns = Object.entries(declared.derived as Record<string, DerivedDeclaration>)
@@ -94,6 +110,9 @@ function compile(
     name: declared.name,
     description: declared.description,
     fields: new Map(fields.map((field) => [field.name, field])),
+    retiring: new Map(columns.filter(isRetiring).map((column) => [column.name, column])),
+    required: new Map(required),
+    ...{ retirements: [], origins: new Map() },
     relations: relationByName,
     derived: new Map(
       derivedColumns.map(([column, each]) => [column, derivedOf(declared, column, each, relationByName)]),
@@ -108,7 +127,7 @@ function compile(
   }
 }
 
-function fieldsOf(declared: ResourceDeclaration, references: readonly Reference[]): Field[] {
+function columnsOf(declared: ResourceDeclaration, references: readonly Reference[]): Field[] {
   const referring = new Set(references.map((reference) => reference.column))
   const fields: Field[] = []
   for (const [name, column] of Object.entries(getTableColumns(declared.table)) as [string, SQLiteColumn][]) {

@@ -4,6 +4,7 @@ import { LensMistake } from './draft.ts'
 import type { Lens, VersionDeclaration } from './lens.ts'
 import type { Resource } from './model.ts'
 import { applyOlder } from './older.ts'
+import { type Past, PastKeeper } from './past.ts'
 import { newestDraft, type Shape, shapeOf } from './shape.ts'
 
 /** A version of the API with the shape that each resource has there, by its name in the tables. */
@@ -11,13 +12,21 @@ export interface Version extends VersionDeclaration {
   readonly shapes: ReadonlyMap<string, Shape>
 }
 
-/** The versions, oldest first, and what is wrong with their lenses, sentences that name resource and version. */
+/**
+ * The versions, oldest first, the past of each resource that has one, and what is wrong with the lenses, sentences that
+ * name resource and version.
+ */
 export function compileVersions(
   declared: readonly VersionDeclaration[],
   resources: ReadonlyMap<string, Resource>,
-): { readonly versions: readonly Version[]; readonly mistakes: readonly string[] } {
+): {
+  readonly versions: readonly Version[]
+  readonly pasts: ReadonlyMap<string, Past>
+  readonly mistakes: readonly string[]
+} {
   const mistakes = [...checkLife(declared), ...checkNamed(declared, resources)]
   const drafts = new Map([...resources].map(([name, resource]) => [name, newestDraft(resource)]))
+  const keepers = new Map([...resources].map(([name, resource]) => [name, new PastKeeper(resource)]))
   const versions: Version[] = []
   // From the newest to the oldest: the lenses of each version lead to the one before it.
   for (const version of declared.toReversed()) {
@@ -32,9 +41,11 @@ export function compileVersions(
         const mistake = draft && mistakeOf(() => applyOlder(draft, lens))
         if (mistake) mistakes.push(`${name} at ${version.date}, ${lensText(lens)}: ${mistake}`)
       }
+      const mistake = draft && mistakeOf(() => keepers.get(name)?.take(draft))
+      if (mistake) mistakes.push(`${name} at ${version.date}: ${mistake}`)
     }
   }
-  return { versions, mistakes }
+  return { versions, mistakes, pasts: new Map([...keepers].map(([name, { past }]) => [name, past])) }
 }
 
 function mistakeOf(apply: () => void): string | null {

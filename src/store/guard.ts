@@ -13,3 +13,11 @@ export const guardTrigger: Trigger = {
   select raise(abort, 'no row was changed');
 END`,
 }
+
+/** Keeps a column that others are still being filled from: the migration that drops it takes its row away first. */
+export const retiringTrigger: Trigger = {
+  name: 'retiring_waits',
+  sql: `CREATE TRIGGER "retiring_waits" BEFORE DELETE ON "retiring" WHEN old.tenant is not null BEGIN
+  select raise(abort, 'a column that it drops has not been filled over to those that take its place; migrate with the release before first, "bun run migrate" there');
+END`,
+}

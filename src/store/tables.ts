@@ -52,6 +52,21 @@ export const fanout = sqliteTable('fanout', {
   reached: text().default(''),
 })
 
+/**
+ * Columns that retire. Those that take their place are filled from them in the order of tenant and id; the two are where
+ * that has got to, and `tenant` is null when it is done.
+ */
+export const retiring = sqliteTable(
+  'retiring',
+  {
+    resource: text().notNull(),
+    field: text().notNull(),
+    tenant: text(),
+    id: text(),
+  },
+  (t) => [primaryKey({ columns: [t.resource, t.field] })],
+)
+
 /** Idempotency keys with the answers they stand for; `body` is null where the answer has none. */
 export const idempotency = sqliteTable(
   'idempotency',

@@ -5,7 +5,8 @@ import { quoted } from '../schema/field.ts'
 import type { Resource } from '../schema/model.ts'
 import type { Reference } from '../schema/table.ts'
 import { ShapeCache, type Text } from '../store/text.ts'
-import { expressionSql, formOf } from '../version/expression-sql.ts'
+import { expressionSql, formOf, type LeafSql } from '../version/expression-sql.ts'
+import { leavingValues } from '../version/retiring-sql.ts'
 import { compileAnswer, compilePutAside, compileStoredAnswer } from './answer.ts'
 import type { Command } from './command.ts'
 import type { Assignment } from './input.ts'
@@ -95,13 +96,10 @@ function compileInsert(command: Command, caller: Caller, onConflict: 'refuse' | 
   for (const derived of resource.derived.values()) {
     if (derived.kind === 'copy') values.set(derived.column, copyTruth(derived, values, p))
   }
+  const value = (field: string) => values.get(field) ?? fallbackSql(resource, field)
+  for (const [column, sql] of leavingValues(resource, valueLeaf(value))) values.set(column, sql)
   const columns = [...values.keys()].map(quoted).join(', ')
-  const guards = newRowConditions(
-    command,
-    (field) => values.get(field) ?? fallbackSql(resource, field),
-    resource.references,
-    p,
-  )
+  const guards = newRowConditions(command, value, resource.references, p)
   const insert = `insert into ${table}(${columns}) select ${[...values.values()].join(', ')} where ${guards.join(' and ')}`
   if (onConflict === 'refuse') return p.text(insert)
   if (onConflict === 'nothing') return p.text(`${insert} on conflict(tenant, id) do nothing`)
@@ -115,6 +113,14 @@ function compileInsert(command: Command, caller: Caller, onConflict: 'refuse' | 
   return p.text(
     `${insert} on conflict(tenant, id) do update set ${[...sets, updatedAtSql(table, p)].join(', ')}, version = ${table}.version + 1 where ${old}`,
   )
+}
+
+/** The values of a new row as leaves. */
+function valueLeaf(value: (column: string) => string): LeafSql {
+  return (leaf) => {
+    assert(leaf.op === 'column', 'a column that retires is read from columns')
+    return { sql: value(leaf.name), form: formOf(leaf.kind) }
+  }
 }
 
 function copyTruth(derived: Derived, values: ReadonlyMap<string, string>, p: WriteParameters): string {

@@ -2,7 +2,7 @@ import { Database } from 'bun:sqlite'
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { triggerChanges } from '../../src/entry/generate.ts'
+import { madeChanges } from '../../src/entry/generate.ts'
 import { model } from '../../src/model/index.ts'
 import { migrateDatabase } from '../../src/store/migrate.ts'
 import { migrationsOf } from '../../src/store/migrations.ts'
@@ -15,8 +15,8 @@ const migrations = join(projectRoot, 'drizzle')
 const generate = (project: Project, name = 'next') => runCommand(['generate', '--name', name], { root: project.root })
 
 describe('the committed migrations', () => {
-  test('make the triggers of the model', async () => {
-    expect(await triggerChanges(migrations, model)).toEqual([])
+  test('make the triggers and the views of the model', async () => {
+    expect(await madeChanges(migrations, model)).toEqual([])
   })
 
   test('make the tables of the model, by drizzle-kit', async () => {
@@ -34,7 +34,6 @@ describe('the committed migrations', () => {
 
   test('are all that is needed: generate writes nothing', async () => {
     const project = copyProject()
-    keepOneVersion(project)
     try {
       const before = project.files('drizzle')
       const { code, out } = await generate(project)
@@ -269,8 +268,9 @@ describe('generate', () => {
     expect([code, project.files('drizzle')]).toEqual([1, before])
   })
 
-  test('keeps triggers that the authors of the model made, through a table made anew', async () => {
+  test('keeps triggers and views that the authors of the model made, through a table made anew', async () => {
     const own = [
+      'CREATE VIEW loud AS select upper(title) as title from posts',
       'CREATE TRIGGER shout AFTER INSERT ON tags BEGIN update posts set title = upper(title) where tenant = new.tenant; END',
       'CREATE TRIGGER notes_after_insert AFTER INSERT ON notes BEGIN delete from notes where text is null; END',
     ]
@@ -284,7 +284,7 @@ describe('generate', () => {
     using database = await databaseWithData()
     await migrateDatabase(database, join(project.root, 'drizzle'))
     const kept = database.query(
-      "select sql from sqlite_master where name in ('shout', 'notes_after_insert') order by name desc",
+      "select sql from sqlite_master where name in ('loud', 'shout', 'notes_after_insert') order by type desc, name desc",
     )
     expect(kept.values()).toEqual(own.map((sql) => [sql]))
   })

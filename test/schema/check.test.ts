@@ -31,12 +31,14 @@ import {
   manyToMany,
   max,
   owner,
+  rename,
   resource,
   scope,
   sum,
   version,
   when,
 } from '../../src/schema/index.ts'
+import type { Lens } from '../../src/schema/lens.ts'
 import type { ResourceDeclaration } from '../../src/schema/resource.ts'
 
 /**
@@ -54,7 +56,7 @@ interface Wrong {
   readonly authors?: Record<string, unknown>
   readonly authorColumns?: Record<string, SQLiteColumnBuilderBase>
   readonly authorKeys?: (t: Columns) => readonly unknown[]
-  readonly versions?: readonly (readonly [string, string])[]
+  readonly versions?: readonly (readonly [string, string, Record<string, readonly Lens[]>?])[]
   readonly more?: readonly unknown[]
 }
 type Columns = Record<string, never>
@@ -117,7 +119,9 @@ function library(wrong: Wrong) {
   } as never)
   return {
     title: 'Library',
-    versions: (wrong.versions ?? [['2026-01-01', 'v1']]).map(([date, alias]) => version(date, { alias, notes: '' })),
+    versions: (wrong.versions ?? [['2026-01-01', 'v1']]).map(([date, alias, lenses]) =>
+      version(date, { alias, notes: '' }, lenses),
+    ),
     resources: [Authors, Books, ...((wrong.more ?? []) as ResourceDeclaration[])],
   }
 }
@@ -146,7 +150,7 @@ const refersTo =
 const other = tableOf('shelves', { ...identity, bookId: text().notNull() }, ownKey)
 const manyColumns = Object.fromEntries(Array.from({ length: 84 }, (_, i) => [`field${i}`, text()]))
 const reserved =
-  'batch, changes, docs, problems, metrics, livez, readyz, versions, changelog, heads, fanout, context, idempotency, keys, batchResults, mustChange, meta'
+  'batch, changes, docs, problems, metrics, livez, readyz, versions, changelog, heads, fanout, context, idempotency, keys, retiring, batchResults, mustChange, meta'
 const nameForm = 'letters and digits beginning with a small letter'
 
 const versions: [string, Wrong, string][] = [
@@ -420,6 +424,11 @@ const keys: [string, Wrong, string][] = [
     'books: the index "books_by_author" has the name of an index of authors; names of indexes are of the whole database.',
   ],
   [
+    'an index has a name as views have',
+    { keys: (t) => [index('v1_title').on(t.tenant as never, t.title as never)] },
+    'books: the index "v1_title" begins as the names of the views of v1 do; give it another.',
+  ],
+  [
     'an index has the name of a table',
     { keys: (t) => [index('authors').on(t.tenant as never, t.title as never)] },
     'books: the index "authors" has the name of a table or an index of the engine; names of indexes are of the whole database.',
@@ -427,6 +436,19 @@ const keys: [string, Wrong, string][] = [
 ]
 
 const served: [string, Wrong, string][] = [
+  [
+    'a filter is a column that retires',
+    {
+      columns: { name: text() },
+      keys: (t) => [index('books_by_name').on(t.tenant as never, t.name as never)],
+      options: { filter: ['name'] },
+      versions: [
+        ['2026-01-01', 'v1'],
+        ['2026-02-01', 'v2', { books: [rename('name', 'title')] }],
+      ],
+    },
+    'books.name: a lens says that it went, so it is no field any more; filter cannot name it.',
+  ],
   [
     'a filter is unknown',
     { options: { filter: ['ghost'] } },

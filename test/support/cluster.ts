@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { makeKey, primaryDatabase, type SpawnedPrimary, spawnPrimary } from './primary.ts'
 import { type SpawnedServer, spawnServer } from './process.ts'
+import { projectRoot } from './project.ts'
 import { type Relay, relay } from './relay.ts'
 import { childrenOf, type Health, until } from './replicated.ts'
 import { temporaryFolder } from './server.ts'
@@ -23,7 +24,8 @@ export interface ClusterNode {
   readonly name: string
   readonly url: string
   readonly pid: number
-  start(): Promise<void>
+  /** Of this project, or of the copy that is at `root`. */
+  start(root?: string): Promise<void>
   /** The exit code, or null where a signal ended it. */
   end(signal: 'SIGKILL' | 'SIGTERM'): Promise<number | null>
 }
@@ -31,6 +33,8 @@ export interface ClusterNode {
 export interface ClusterPrimary extends ClusterNode {
   /** What its sqld keeps. */
   readonly databaseFile: string
+  /** Settings with which commands reach it. */
+  readonly env: Readonly<Record<string, string>>
   /** The process of its sqld; null while there is none. */
   sqldPid(): number | null
 }
@@ -89,7 +93,7 @@ async function readiness({ url }: ClusterNode): Promise<Health> {
 }
 
 /** A node whose process `spawn` starts. */
-async function nodeOf<S extends SpawnedServer>(name: string, spawn: () => Promise<S>) {
+async function nodeOf<S extends SpawnedServer>(name: string, spawn: (root?: string) => Promise<S>) {
   let running = await spawn()
   return {
     name,
@@ -98,8 +102,8 @@ async function nodeOf<S extends SpawnedServer>(name: string, spawn: () => Promis
       return running.pid
     },
     now: () => running,
-    async start() {
-      running = await spawn()
+    async start(root?: string) {
+      running = await spawn(root)
     },
     end: (signal: 'SIGKILL' | 'SIGTERM') => running.end(signal),
   }
@@ -107,7 +111,7 @@ async function nodeOf<S extends SpawnedServer>(name: string, spawn: () => Promis
 
 async function startPrimary(dataDir: string) {
   const env = { PORT: String(freePort()), LIBSQL_LISTEN: `127.0.0.1:${freePort()}` }
-  const node = await nodeOf<SpawnedPrimary>('primary', () => spawnPrimary({ dataDir, env }))
+  const node = await nodeOf<SpawnedPrimary>('primary', (root = projectRoot) => spawnPrimary({ dataDir, env, root }))
   return Object.assign(node, {
     env: node.now().env,
     databaseUrl: node.now().databaseUrl,
@@ -144,7 +148,7 @@ async function startEdge(
   }
   const turnClock = (seconds: number) => writeFileSync(clockFile, `${seconds < 0 ? '' : '+'}${seconds}`)
   turnClock(0)
-  const node = await nodeOf(name, () => spawnServer({ dataDir, env }))
+  const node = await nodeOf(name, (root = projectRoot) => spawnServer({ dataDir, env, root }))
   return Object.assign(node, {
     ...{ links, turnClock },
     replicatorPid: () => childrenOf(node.pid, 'replicator.ts')[0] ?? null,

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 
-const commands = join(import.meta.dir, '..', '..', 'src', 'entry', 'commands.ts')
+import { projectRoot } from './project.ts'
 
 /** A server in a process of its own, as `bun run serve` starts it. */
 export interface SpawnedServer {
@@ -22,6 +22,8 @@ export interface SpawnOptions {
   readonly env?: Readonly<Record<string, string>>
   /** The command that serves; `serve` by default. */
   readonly command?: 'serve' | 'primary'
+  /** The project whose command it is; this one by default. */
+  readonly root?: string
 }
 
 /** Before a command: has it end with this process, also where a test that failed has not ended it. */
@@ -29,7 +31,8 @@ export const endingWithTests = Bun.which('setpriv') ? ['setpriv', '--pdeathsig',
 
 /** Starts a server over a migrated folder and waits until it says where it is. */
 export async function spawnServer(options: SpawnOptions): Promise<SpawnedServer> {
-  const { dataDir, within = [], env = {}, command = 'serve' } = options
+  const { dataDir, within = [], env = {}, command = 'serve', root = projectRoot } = options
+  const commands = join(root, 'src', 'entry', 'commands.ts')
   const child = Bun.spawn([...endingWithTests, ...within, process.execPath, commands, command], {
     env: { PATH: process.env.PATH ?? '', DATA_DIR: dataDir, PORT: '0', PUBLIC_TENANT: 'demo', ...env },
     stdin: 'ignore',

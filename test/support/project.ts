@@ -14,11 +14,12 @@ export interface Project {
   remove(): void
 }
 
-export function copyProject(): Project {
+/** Of this project, or of another copy. */
+export function copyProject(from = projectRoot): Project {
   const folder = temporaryFolder()
   const root = folder.path
   for (const name of ['src', 'drizzle', 'drizzle.config.ts', 'package.json', 'tsconfig.json'])
-    cpSync(join(projectRoot, name), join(root, name), { recursive: true })
+    cpSync(join(from, name), join(root, name), { recursive: true })
   symlinkSync(join(projectRoot, 'node_modules'), join(root, 'node_modules'))
   return {
     root,
