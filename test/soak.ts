@@ -43,6 +43,9 @@ async function main(args: string[]): Promise<number> {
   const starting = startCluster(Array.from({ length: edges }, (_, i) => `edge-${i + 1}`))
   try {
     return await Promise.race([signalled, starting.then((cluster) => soak(cluster, options))])
+  } catch (error) {
+    console.log(`seed ${seed} WRONG ${(error as Error).stack}`)
+    return 1
   } finally {
     const cluster = await starting.catch(() => null)
     await cluster?.stop()

@@ -27,6 +27,8 @@ export interface ClusterNode {
   start(): Promise<void>
   /** The exit code, or null where a signal ended it. */
   end(signal: 'SIGKILL' | 'SIGTERM'): Promise<number | null>
+  /** How it has ended without having been told to, as sentences with what it complained of. */
+  readonly ends: readonly string[]
 }
 
 /** A database of a primary: another one after each restore. */
@@ -95,6 +97,8 @@ export async function startCluster(names: readonly string[]): Promise<TestCluste
     }),
   )
   const converged = async () => {
+    const ends = [primary, ...edges].flatMap((node) => node.ends)
+    if (ends.length > 0) throw new Error(ends.join('\n'))
     const { epoch, position } = await readiness(primary)
     for (const edge of edges) {
       let last: Health | null = null
@@ -116,11 +120,20 @@ async function readiness({ url }: ClusterNode): Promise<Health> {
 
 /** A node whose process `spawn` starts; once it was told to `rest`, it is not started again. */
 async function nodeOf<S extends SpawnedServer>(name: string, spawn: () => Promise<S>) {
-  let running = await spawn()
+  const ends: string[] = []
+  let told: S | undefined
+  const watched = async () => {
+    const server = await spawn()
+    void server.exited.then((code) => {
+      if (server !== told) ends.push(`${name} ended by itself with code ${code}: ${server.complaints()}`)
+    })
+    return server
+  }
+  let running = await watched()
   let starting: Promise<void> | undefined
   let isOver = false
   return {
-    name,
+    ...{ name, ends },
     url: running.url,
     get pid() {
       return running.pid
@@ -128,12 +141,15 @@ async function nodeOf<S extends SpawnedServer>(name: string, spawn: () => Promis
     now: () => running,
     async start() {
       if (isOver) return
-      starting = spawn().then((next) => {
+      starting = watched().then((next) => {
         running = next
       })
       await starting
     },
-    end: (signal: 'SIGKILL' | 'SIGTERM') => running.end(signal),
+    async end(signal: 'SIGKILL' | 'SIGTERM') {
+      told = running
+      return running.end(signal)
+    },
     async rest() {
       isOver = true
       await starting?.catch(() => undefined) // Whoever starts it is told.
@@ -145,6 +161,7 @@ async function startPrimary(dataDir: string) {
   const env = { PORT: String(freePort()), LIBSQL_LISTEN: `127.0.0.1:${freePort()}` }
   const node = await nodeOf<SpawnedPrimary>('primary', () => spawnPrimary({ dataDir, env }))
   const worlds: World[] = [{ epoch: (await readiness(node)).epoch, file: primaryDatabase(dataDir), base: 0 }]
+  const { end } = node
   const asides: string[] = []
   const primary = Object.assign(node, {
     worlds,
@@ -168,7 +185,7 @@ async function startPrimary(dataDir: string) {
     sqldPid: () => node.now().sqldPid(),
     async end(signal: 'SIGKILL' | 'SIGTERM') {
       const sqld = node.now().sqldPid()
-      const code = await node.now().end(signal)
+      const code = await end(signal)
       // Where the primary was killed, its sqld ends a moment later.
       await until(
         () => sqld === null || !existsSync(`/proc/${sqld}`),
