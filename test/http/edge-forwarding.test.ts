@@ -352,7 +352,7 @@ describe('a primary that does not answer', () => {
     const send = (body: Uint8Array): ReturnType<Link['exchange']> => {
       const headers = { 'content-length': String(body.byteLength) }
       const message: Message = { method: 'POST', path: '/tags', headers, body, repeatable: false }
-      return link.exchange(message, 1_000)
+      return link.exchange(message, 500)
     }
     try {
       const body = new Uint8Array(limits.bodyBytesMax)
