@@ -4,8 +4,9 @@ import { dirname, join } from 'node:path'
 import { model } from '../../src/model/index.ts'
 import { complaintsAbout, nothingWrong } from '../support/accounting.ts'
 import { textsIn } from '../support/folder.ts'
-import { makeKey, primaryDatabase, type SpawnedPrimary, spawnPrimary } from '../support/primary.ts'
+import { makeKey, primaryDatabase, spawnPrimary } from '../support/primary.ts'
 import { endingWithTests, type SpawnedServer, spawnServer } from '../support/process.ts'
+import { until } from '../support/replicated.ts'
 import { call, temporaryFolder } from '../support/server.ts'
 import { freePort } from '../support/sqld.ts'
 import { Wishes } from '../support/writers.ts'
@@ -14,44 +15,75 @@ setDefaultTimeout(60_000)
 
 if (endingWithTests.length === 0) console.error('SKIPPED, kill -9 of a primary, because there is no setpriv')
 
-let folder: ReturnType<typeof temporaryFolder>
-let primary: SpawnedPrimary
-/** Its address, which it keeps when it is started again. */
-let env: Readonly<Record<string, string>>
-/** In front of it. */
-let edge: SpawnedServer
-let key: string
-let wishes: Wishes
-/** How much the primary had complained of before the test. */
-let heard: number
-beforeAll(async () => {
-  folder = temporaryFolder()
+/** A primary with its sqld, an edge in front of it, and clients who write users. */
+async function startStand() {
+  const folder = temporaryFolder()
   const dataDir = join(folder.path, 'primary')
-  env = { PORT: String(freePort()), LIBSQL_LISTEN: `127.0.0.1:${freePort()}` }
-  primary = await spawnPrimary({ dataDir, env })
-  key = await makeKey(primary.env)
+  const env = { PORT: String(freePort()), LIBSQL_LISTEN: `127.0.0.1:${freePort()}` }
+  let primary = await spawnPrimary({ dataDir, env })
+  const key = await makeKey(primary.env)
   const token = readFileSync(join(dataDir, 'replica-token'), 'utf8').trim()
   const address = { PRIMARY_ORIGIN: primary.url, LIBSQL_URL: primary.databaseUrl, LIBSQL_TOKEN: token }
-  edge = await spawnServer({ dataDir: join(folder.path, 'edge'), env: address })
-  await until(async () => (await call(edge.url, 'GET', '/readyz')).status === 200)
-})
-beforeEach(() => {
-  wishes = new Wishes(key)
-  heard = primary.complaints().length
-})
-afterAll(async () => {
-  expect([await edge.end('SIGTERM'), await primary.end('SIGTERM')]).toEqual([0, 0])
-  expect(complaintsAbout(file(), model)).toEqual([])
-  folder.remove()
-})
+  const edge = await spawnServer({ dataDir: join(folder.path, 'edge'), env: address })
+  const file = primaryDatabase(dataDir)
+  let wishes = new Wishes(key)
+  /** How much the primary had complained of before the test. */
+  let heard = 0
 
-const file = () => primaryDatabase(primary.env.DATA_DIR)
-const complaints = () => primary.complaints().slice(heard)
-
-async function startAgain() {
-  primary = await spawnPrimary({ dataDir: primary.env.DATA_DIR, env })
-  heard = 0
+  const stand = {
+    ...{ edge, file },
+    get primary() {
+      return primary
+    },
+    /** Those of the test that runs. */
+    get wishes() {
+      return wishes
+    },
+    begin() {
+      wishes = new Wishes(key)
+      heard = primary.complaints().length
+    },
+    async startAgain() {
+      primary = await spawnPrimary({ dataDir, env })
+      heard = 0
+    },
+    complaints: () => primary.complaints().slice(heard),
+    settled: () => wishes.all.filter((wish) => wish.answer).length,
+    handles: () => textsIn(file, 'select handle from users'),
+    isReady: async () => (await call(primary.url, 'GET', '/readyz')).status === 200,
+    async restarts(): Promise<number> {
+      const { text } = await call(primary.url, 'GET', '/metrics')
+      return Number(/^perigee_sqld_restarts_total (\d+)$/m.exec(text)?.[1])
+    },
+    signalSqld(name: NodeJS.Signals): number {
+      const pid = primary.sqldPid()
+      if (pid === null) throw new Error('there is no sqld')
+      signal(pid, name)
+      return pid
+    },
+    /** Everything is retried, everything that was answered is asked again and says the same, and is stored once. */
+    async settleAndAccount() {
+      await wishes.sendAll(primary.url)
+      await wishes.sendAll(primary.url, { again: true })
+      expect(wishes.all.filter((wish) => !wish.answer)).toEqual([])
+      expect(wishes.contradictions).toEqual([])
+      const wanted = new Set(wishes.all.map(({ name }) => name))
+      expect(wishes.account(stand.handles().filter((name) => wanted.has(name)))).toEqual(nothingWrong)
+    },
+    async stop() {
+      expect([await edge.end('SIGTERM'), await primary.end('SIGTERM')]).toEqual([0, 0])
+      expect(complaintsAbout(file, model)).toEqual([])
+      folder.remove()
+    },
+  }
+  await until(
+    async () => (await call(edge.url, 'GET', '/readyz')).status === 200,
+    () => 'the edge is not ready',
+  )
+  return stand
 }
+
+type Stand = Awaited<ReturnType<typeof startStand>>
 
 /** A process that has ended by itself gets none. */
 function signal(pid: number, name: NodeJS.Signals) {
@@ -62,20 +94,14 @@ function signal(pid: number, name: NodeJS.Signals) {
   }
 }
 
-function signalSqld(name: NodeJS.Signals): number {
-  const pid = primary.sqldPid()
-  if (pid === null) throw new Error('there is no sqld')
-  signal(pid, name)
-  return pid
-}
-
 /**
  * Writes to one node, and reads this and others, until `isOver` or a node is gone; answers the statuses of reads, and the
  * slowest of the writes and of the reads in ms.
  */
 async function load(
+  { wishes }: Stand,
   isOver: () => boolean,
-  { url: writesTo }: SpawnedServer = primary,
+  { url: writesTo }: SpawnedServer,
   more: readonly SpawnedServer[] = [],
 ) {
   const reads = new Set<number>()
@@ -101,115 +127,112 @@ async function load(
   return { reads: [...reads], slowestMs }
 }
 
-async function until(isSo: () => boolean | Promise<boolean>, ms = 20_000) {
-  const deadline = performance.now() + ms
-  while (!(await isSo())) {
-    if (performance.now() > deadline) throw new Error(`it did not become so in ${ms} ms: ${primary.complaints()}`)
-    await Bun.sleep(10)
-  }
+/** Waits for what takes seconds at the longest. */
+async function becomes(isSo: () => boolean | Promise<boolean>) {
+  await until(isSo, () => 'it did not become so', 20_000)
 }
 
-const isReady = async () => (await call(primary.url, 'GET', '/readyz')).status === 200
-const settled = () => wishes.all.filter((wish) => wish.answer).length
+let stand: Stand
+/** Another one, beside which everything else is tested while it waits. */
+let hanging: Promise<void>
+beforeAll(async () => {
+  stand = await startStand()
+  hanging = hang()
+  hanging.catch(() => undefined) // It is told by its test.
+})
+beforeEach(() => stand.begin())
+afterAll(() => stand.stop())
 
-async function restarts(): Promise<number> {
-  const { text } = await call(primary.url, 'GET', '/metrics')
-  return Number(/^perigee_sqld_restarts_total (\d+)$/m.exec(text)?.[1])
+/** Row 11, for longer than a sqld may be silent. */
+async function hang() {
+  const own = await startStand()
+  const { primary, edge, wishes } = own
+  let isOver = false
+  const loaded = load(own, () => isOver, edge, [primary])
+  await becomes(() => own.settled() > 50)
+  const pid = own.signalSqld('SIGSTOP')
+  await becomes(async () => !(await own.isReady()))
+  await becomes(async () => (await own.restarts()) === 1 && (await own.isReady()))
+  const after = own.settled()
+  await becomes(() => own.settled() > after + 50)
+  isOver = true
+  const { reads, slowestMs } = await loaded
+  expect(slowestMs.write).toBeLessThan(10_000)
+  expect(reads).toEqual([200])
+  expect(wishes.unsettled.get('504 outcome-unknown')).toBeGreaterThan(0)
+  expect([...wishes.unsettled.keys()].filter((what) => !/^50[34] /.test(what))).toEqual([])
+  expect(primary.sqldPid()).not.toBe(pid)
+  expect(own.complaints()).toMatch(/^perigee: sqld has not answered a write for 6 seconds .*\n.*ended by SIGKILL/)
+  await own.settleAndAccount()
+  await own.stop()
 }
 
 /** The id of the log that replicas follow, from its file: where it is another one, each copies the whole database again. */
-function logId(): string {
-  return readFileSync(join(dirname(file()), 'wallog'))
+function logIdOf({ file }: Stand): string {
+  return readFileSync(join(dirname(file), 'wallog'))
     .subarray(16, 32)
     .toHex()
 }
 
-/** Everything is retried, everything that was answered is asked again and says the same, and is stored once. */
-async function settleAndAccount() {
-  await wishes.sendAll(primary.url)
-  await wishes.sendAll(primary.url, { again: true })
-  expect(wishes.all.filter((wish) => !wish.answer)).toEqual([])
-  expect(wishes.contradictions).toEqual([])
-  const wanted = new Set(wishes.all.map(({ name }) => name))
-  expect(wishes.account(handles().filter((name) => wanted.has(name)))).toEqual(nothingWrong)
-}
-
-const handles = () => textsIn(file(), 'select handle from users')
-
 describe('row 11: a sqld that does not answer', () => {
   test('for two seconds: nothing fails, reads at the edge do not notice, and it is not replaced', async () => {
     let isOver = false
-    const loaded = load(() => isOver, edge)
-    await until(() => settled() > 50)
-    const pid = signalSqld('SIGSTOP')
-    const stopped = wishes.all.length
+    const loaded = load(stand, () => isOver, stand.edge)
+    await becomes(() => stand.settled() > 50)
+    const pid = stand.signalSqld('SIGSTOP')
+    const stopped = stand.wishes.all.length
     await Bun.sleep(2_000)
     signal(pid, 'SIGCONT')
-    const after = settled()
-    await until(() => settled() > after + 50)
+    const after = stand.settled()
+    await becomes(() => stand.settled() > after + 50)
     isOver = true
     const { reads, slowestMs } = await loaded
     expect(stopped).toBeGreaterThan(50)
-    expect([slowestMs.write > 1_900, slowestMs.read < 1_000]).toEqual([true, true])
-    expect([reads, [...wishes.unsettled], primary.sqldPid(), complaints()]).toEqual([[200], [], pid, ''])
-    await settleAndAccount()
-  })
-
-  test('any more: writes end as outcome-unknown within ten seconds, reads go on, and another takes its place', async () => {
-    let isOver = false
-    const before = await restarts()
-    const loaded = load(() => isOver, edge, [primary])
-    await until(() => settled() > 50)
-    const pid = signalSqld('SIGSTOP')
-    await until(async () => !(await isReady()))
-    await until(async () => (await restarts()) === before + 1 && (await isReady()))
-    const after = settled()
-    await until(() => settled() > after + 50)
-    isOver = true
-    const { reads, slowestMs } = await loaded
-    expect(slowestMs.write).toBeLessThan(10_000)
-    expect(reads).toEqual([200])
-    expect(wishes.unsettled.get('504 outcome-unknown')).toBeGreaterThan(0)
-    expect([...wishes.unsettled.keys()].filter((what) => !/^50[34] /.test(what))).toEqual([])
-    expect(primary.sqldPid()).not.toBe(pid)
-    expect(complaints()).toMatch(/^perigee: sqld has not answered a write for 6 seconds .*\n.*ended by SIGKILL/)
-    await settleAndAccount()
+    expect(slowestMs.write).toBeGreaterThan(1_900)
+    expect(slowestMs.read).toBeLessThan(1_900)
+    expect([reads, [...stand.wishes.unsettled], stand.primary.sqldPid(), stand.complaints()]).toEqual([
+      [200],
+      [],
+      pid,
+      '',
+    ])
+    await stand.settleAndAccount()
   })
 })
 
 describe('row 43, for the primary and its sqld', () => {
   test('SIGTERM under load: whatever was done is answered, sqld keeps its log, both start again, and again', async () => {
-    const log = logId()
+    const log = logIdOf(stand)
     for (let round = 0; round < 3; round++) {
-      const most = settled() + 100
+      const most = stand.settled() + 100
       let isOver = false
-      const loaded = load(() => isOver)
-      await until(() => settled() >= most)
-      const sqld = primary.sqldPid()
-      expect(await primary.end('SIGTERM')).toBe(0)
+      const loaded = load(stand, () => isOver, stand.primary)
+      await becomes(() => stand.settled() >= most)
+      const sqld = stand.primary.sqldPid()
+      expect(await stand.primary.end('SIGTERM')).toBe(0)
       isOver = true
       await loaded
       expect(() => process.kill(sqld as number, 0)).toThrow('ESRCH')
-      expect(complaints()).toBe('')
-      const stored = new Set(handles())
-      expect(wishes.all.filter(({ name, answer }) => !answer && stored.has(name))).toEqual([])
-      await startAgain()
+      expect(stand.complaints()).toBe('')
+      const stored = new Set(stand.handles())
+      expect(stand.wishes.all.filter(({ name, answer }) => !answer && stored.has(name))).toEqual([])
+      await stand.startAgain()
     }
-    expect(logId()).toBe(log)
-    await settleAndAccount()
+    expect(logIdOf(stand)).toBe(log)
+    await stand.settleAndAccount()
   })
 
   test.skipIf(endingWithTests.length === 0)(
     'a primary that is killed takes its sqld along, and the next one takes over',
     async () => {
       let isOver = false
-      const loaded = load(() => isOver)
-      await until(() => settled() > 50)
-      await primary.end('SIGKILL')
-      await startAgain()
+      const loaded = load(stand, () => isOver, stand.primary)
+      await becomes(() => stand.settled() > 50)
+      await stand.primary.end('SIGKILL')
+      await stand.startAgain()
       isOver = true
       await loaded
-      await settleAndAccount()
+      await stand.settleAndAccount()
     },
   )
 })
@@ -218,17 +241,21 @@ describe('kill -9 of the sqld of a primary', () => {
   test('sqld is killed again and again under load: it is started again, lost 0, twice 0, ghost 0; reads go on', async () => {
     for (let round = 1; round <= 3; round++) {
       let isOver = false
-      const loaded = load(() => isOver, primary, [edge])
-      const most = settled() + 30 + Math.floor(Math.random() * 200)
-      await until(() => settled() >= most)
-      signalSqld('SIGKILL')
-      await until(async () => (await restarts()) === round && (await isReady()))
-      const after = settled()
-      await until(() => settled() > after)
+      const loaded = load(stand, () => isOver, stand.primary, [stand.edge])
+      const most = stand.settled() + 30 + Math.floor(Math.random() * 200)
+      await becomes(() => stand.settled() >= most)
+      stand.signalSqld('SIGKILL')
+      await becomes(async () => (await stand.restarts()) === round && (await stand.isReady()))
+      const after = stand.settled()
+      await becomes(() => stand.settled() > after)
       isOver = true
       expect((await loaded).reads).toEqual([200])
     }
-    expect(complaints()).toBe('perigee: sqld ended by SIGKILL.\n'.repeat(3))
-    await settleAndAccount()
+    expect(stand.complaints()).toBe('perigee: sqld ended by SIGKILL.\n'.repeat(3))
+    await stand.settleAndAccount()
   })
+})
+
+test('row 11: a sqld that does not answer any more: writes end as outcome-unknown within ten seconds, reads go on, and another takes its place', async () => {
+  await hanging
 })
