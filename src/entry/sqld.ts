@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, type Stats, statSync 
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { CommandError } from './node.ts'
+import { endingWithParent } from './supervise.ts'
 
 /** How a sqld is run: one database in one folder. */
 export interface SqldOptions {
@@ -61,7 +62,7 @@ export function startSqld({ folder, address, keyFile }: SqldOptions): Sqld {
   }
   for (const [name, value] of Object.entries(limits)) flags.push(`--${name}`, String(value))
   if (keyFile) flags.push('--auth-jwt-key-file', keyFile)
-  const child = Bun.spawn([...endingWithParent(), sqldBinary(), ...flags], {
+  const child = Bun.spawn([...endingWithParent('TERM'), sqldBinary(), ...flags], {
     env: { PATH: process.env.PATH ?? '', RUST_LOG: 'warn' },
     stdio: ['ignore', 'pipe', 'pipe'],
     // A Ctrl-C of the terminal is for this process, which ends it once nobody needs it.
@@ -107,11 +108,6 @@ export function killSqldOn(database: string) {
 /** Where this host reaches a sqld that listens at an address, also where that is every address it has. */
 export function sqldUrl(address: string): string {
   return `http://${address.replace(/^0\.0\.0\.0:/, '127.0.0.1:').replace(/^\[::\]:/, '[::1]:')}`
-}
-
-/** Before a command: has it end with this process, also where this process is killed. Where the system can do that. */
-export function endingWithParent(): string[] {
-  return process.platform === 'linux' && Bun.which('setpriv') ? ['setpriv', '--pdeathsig', 'TERM'] : []
 }
 
 async function keepLines(stream: ReadableStream<Uint8Array>, lines: string[]) {

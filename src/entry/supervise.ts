@@ -21,6 +21,11 @@ export function childOf(name: string, spawned: Bun.Subprocess): Child & { send(m
   }
 }
 
+/** Before a command: has it get a signal when this process ends, however that ends. Where the system can do that. */
+export function endingWithParent(signal: 'TERM' | 'KILL'): string[] {
+  return process.platform === 'linux' && Bun.which('setpriv') ? ['setpriv', '--pdeathsig', signal] : []
+}
+
 /** Keeps one child process running. */
 export interface Supervisor<C extends Child> {
   /** The one that runs; null between two. */
