@@ -1,6 +1,6 @@
 /** What the clients of the edge benchmark do, each in a process of its own, in the network of the node it is beside. */
 import { join } from 'node:path'
-import { endingWithParent } from '../src/entry/sqld.ts'
+import { endingWithParent } from '../src/entry/supervise.ts'
 
 interface Jobs {
   /** Reads one after another; answers the milliseconds that each took. */
@@ -43,7 +43,7 @@ const jobMsMax = 120_000
 
 /** Runs a script of this folder that takes its input and gives its output as JSON. It ends with this process. */
 export async function runScript<T>(within: readonly string[], script: string, input: unknown): Promise<T> {
-  const child = Bun.spawn([...within, ...endingWithParent(), process.execPath, join(import.meta.dir, script)], {
+  const child = Bun.spawn([...within, ...endingWithParent('TERM'), process.execPath, join(import.meta.dir, script)], {
     stdio: [new Blob([JSON.stringify(input)]), 'pipe', 'inherit'],
     timeout: jobMsMax,
     killSignal: 'SIGKILL',

@@ -4,8 +4,8 @@ import { model } from '../model/index.ts'
 import { lackingForImport } from './import.ts'
 import type { Network, Place } from './network.ts'
 import { CommandError, projectRoot } from './node.ts'
-import { endingWithParent } from './sqld.ts'
 import { writeWhole } from './sqld-keys.ts'
+import { endingWithParent } from './supervise.ts'
 
 export const demoTenant = 'demo'
 
@@ -139,7 +139,7 @@ export class Cluster {
     settings: Readonly<Record<string, string>>,
   ) {
     const command = [process.execPath, join(projectRoot, 'src/entry/commands.ts'), ...args]
-    return Bun.spawn([...within, ...endingWithParent(), ...command], {
+    return Bun.spawn([...within, ...endingWithParent('TERM'), ...command], {
       cwd: projectRoot,
       env: { PATH: process.env.PATH ?? '', ...settings },
       stdio: ['ignore', stdout, 'pipe'],

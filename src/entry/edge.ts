@@ -10,7 +10,7 @@ import { EdgeServer, type ServerNews } from './edge-server.ts'
 import { startWorkers } from './edge-workers.ts'
 import { checkAddress, listen } from './listen.ts'
 import { type EdgeSettings, type LibsqlSettings, SettingsError } from './settings.ts'
-import { childOf, supervise } from './supervise.ts'
+import { childOf, endingWithParent, supervise } from './supervise.ts'
 
 export interface RunningEdge {
   readonly url: string
@@ -89,7 +89,9 @@ export function keepReplicator(
 ): Replicating {
   const start = () => {
     const file = wanted()
-    const spawned = Bun.spawn([process.execPath, join(import.meta.dir, 'replicator.ts'), file], {
+    // It may hang in a sync, and would keep the copy for ever where nobody watches it any more.
+    const command = [...endingWithParent('KILL'), process.execPath, join(import.meta.dir, 'replicator.ts'), file]
+    const spawned = Bun.spawn(command, {
       env: { ...ofSystem(), LIBSQL_URL: url, ...(token !== null && { LIBSQL_TOKEN: token }) },
       stdio: ['ignore', 'ignore', 'inherit'],
       detached: true, // A Ctrl-C of the terminal is for this process.

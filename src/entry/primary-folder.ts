@@ -5,7 +5,7 @@ import { isOpenElsewhere, takeLock } from '../store/lock.ts'
 import { databaseFile } from './file-store.ts'
 import { CommandError } from './node.ts'
 import type { LibsqlSettings, Settings } from './settings.ts'
-import { sqldUrl } from './sqld.ts'
+import { killSqldOn, shutdownSeconds, sqldUrl } from './sqld.ts'
 import { sqldKeys } from './sqld-keys.ts'
 
 /** The data folder of a primary that has a sqld of its own: its tokens, who holds it, its backup and its restoring. */
@@ -48,7 +48,8 @@ function requirePrimary(dataDir: string) {
 /** What is made ready beside the old data, until it takes its place. */
 const restoringFolder = (dataDir: string) => join(dataDir, 'restoring')
 
-/** How long a sqld whose primary was killed may take to end after it. */
+/** How long a sqld whose primary was killed may take to end after it; then it is killed as well, and given up after all. */
+const orphanMs = shutdownSeconds * 1_000 + 1_000
 const orphanMsMax = 10_000
 
 /**
@@ -74,9 +75,12 @@ export async function holdFolder(dataDir: string): Promise<{ release(): void }> 
 
 /** Waits for the sqld of a primary that was killed just now. */
 async function unusedBySqld(dataDir: string) {
-  const deadline = performance.now() + orphanMsMax
-  while (isOpenElsewhere(sqldDatabase(sqldFolder(dataDir)))) {
-    if (performance.now() > deadline)
+  const start = performance.now()
+  const database = sqldDatabase(sqldFolder(dataDir))
+  while (isOpenElsewhere(database)) {
+    const waitedMs = performance.now() - start
+    if (waitedMs > orphanMs) killSqldOn(database)
+    if (waitedMs > orphanMsMax)
       throw new CommandError(
         `Another process has the database in ${sqldFolder(dataDir)} open, such as a sqld or a backup. Let it end first.`,
       )

@@ -1,7 +1,8 @@
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, type Stats, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { CommandError } from './node.ts'
+import { endingWithParent } from './supervise.ts'
 
 /** How a sqld is run: one database in one folder. */
 export interface SqldOptions {
@@ -31,7 +32,7 @@ const logMb = 200
 const connectionsMax = 4
 
 /** How long sqld itself waits for what is in flight when it is told to stop. */
-const shutdownSeconds = 3
+export const shutdownSeconds = 3
 
 /** Lines of sqld's log that are told when it ends. */
 const lastLines = 5
@@ -61,7 +62,7 @@ export function startSqld({ folder, address, keyFile }: SqldOptions): Sqld {
   }
   for (const [name, value] of Object.entries(limits)) flags.push(`--${name}`, String(value))
   if (keyFile) flags.push('--auth-jwt-key-file', keyFile)
-  const child = Bun.spawn([...endingWithParent(), sqldBinary(), ...flags], {
+  const child = Bun.spawn([...endingWithParent('TERM'), sqldBinary(), ...flags], {
     env: { PATH: process.env.PATH ?? '', RUST_LOG: 'warn' },
     stdio: ['ignore', 'pipe', 'pipe'],
     // A Ctrl-C of the terminal is for this process, which ends it once nobody needs it.
@@ -81,14 +82,32 @@ export function startSqld({ folder, address, keyFile }: SqldOptions): Sqld {
   }
 }
 
+/**
+ * Kills the sqld that has a database open, whoever started it. One that was told to end while it started may have lost
+ * that signal, and then hears no other (seen in a sixth of the cases). Where the system tells of processes in /proc;
+ * elsewhere it is let be.
+ */
+export function killSqldOn(database: string) {
+  const { dev, ino } = statSync(database)
+  const isDatabase = (file: Stats) => file.dev === dev && file.ino === ino
+  for (const pid of existsSync('/proc/self/fd') ? readdirSync('/proc') : []) {
+    if (!/^\d+$/.test(pid)) continue
+    try {
+      const [program] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0', 1)
+      if (program !== sqldBinary()) continue
+      const files = readdirSync(`/proc/${pid}/fd`).map((fd) => statSync(`/proc/${pid}/fd/${fd}`))
+      if (files.some(isDatabase)) process.kill(Number(pid), 'SIGKILL')
+    } catch (error) {
+      const { code } = error as { code?: unknown }
+      // It has ended, or has closed a file, or is another user's.
+      if (code !== 'ENOENT' && code !== 'ESRCH' && code !== 'EACCES') throw error
+    }
+  }
+}
+
 /** Where this host reaches a sqld that listens at an address, also where that is every address it has. */
 export function sqldUrl(address: string): string {
   return `http://${address.replace(/^0\.0\.0\.0:/, '127.0.0.1:').replace(/^\[::\]:/, '[::1]:')}`
-}
-
-/** Before a command: has it end with this process, also where this process is killed. Where the system can do that. */
-export function endingWithParent(): string[] {
-  return process.platform === 'linux' && Bun.which('setpriv') ? ['setpriv', '--pdeathsig', 'TERM'] : []
 }
 
 async function keepLines(stream: ReadableStream<Uint8Array>, lines: string[]) {

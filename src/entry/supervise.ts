@@ -5,16 +5,25 @@ export interface Child {
   kill(signal: NodeJS.Signals): void
 }
 
-/** A spawned process as a child, and the way to send it messages: to one that has ended they go nowhere. */
+/** A spawned process as a child, and the way to send it messages: to one that has ended, or is ending, they go nowhere. */
 export function childOf(name: string, spawned: Bun.Subprocess): Child & { send(message: unknown): void } {
   const how = () => (spawned.signalCode ? `by ${spawned.signalCode}` : `with code ${spawned.exitCode}`)
   return {
     ended: spawned.exited.then(() => `${name} ended ${how()}.`),
     kill: (signal) => spawned.kill(signal),
     send(message) {
-      if (spawned.exitCode === null && spawned.signalCode === null) spawned.send(message)
+      try {
+        spawned.send(message)
+      } catch {
+        // A process that ends closes the channel some time before its end is known here, and only then `send` throws.
+      }
     },
   }
+}
+
+/** Before a command: has it get a signal when this process ends, however that ends. Where the system can do that. */
+export function endingWithParent(signal: 'TERM' | 'KILL'): string[] {
+  return process.platform === 'linux' && Bun.which('setpriv') ? ['setpriv', '--pdeathsig', signal] : []
 }
 
 /** Keeps one child process running. */

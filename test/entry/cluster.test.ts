@@ -85,7 +85,8 @@ describe('a cluster', () => {
   test.skipIf(lacking !== null)(
     `of a wide network is as far apart as it says${lacking === null ? '' : ` (skipped: no ${lacking})`}`,
     async () => {
-      const running = startCommand(['cluster', '--dir', dir, '--wan'])
+      const TMPDIR = temporaryFolder() // Of its router.
+      const running = startCommand(['cluster', '--dir', dir, '--wan'], { env: { TMPDIR: TMPDIR.path } })
       const [, , , ap = ''] = (await nodesOf(running)).values()
       const key = readFileSync(join(dir, 'dev-key'), 'utf8').trim()
       const timed = async (...request: Parameters<typeof call>) => {
@@ -104,7 +105,8 @@ describe('a cluster', () => {
       running.kill('SIGTERM')
       expect(await running.exited).toBe(0)
       expect(processesOn(dir)).toEqual([])
-      expect(processesOn('perigee-wan')).toEqual([])
+      expect([processesOn(TMPDIR.path), readdirSync(TMPDIR.path)]).toEqual([[], []])
+      TMPDIR.remove()
     },
   )
 

@@ -1,5 +1,5 @@
 import { expect, setDefaultTimeout, test } from 'bun:test'
-import { type Child, supervise } from '../../src/entry/supervise.ts'
+import { type Child, childOf, supervise } from '../../src/entry/supervise.ts'
 
 setDefaultTimeout(60_000)
 
@@ -57,4 +57,21 @@ test('one that hangs and ignores SIGTERM is killed after a second; a child of be
   await until(() => supervisor.restarts() === 2)
   supervisor.child()?.kill('SIGKILL')
   await supervisor.stop()
+})
+
+test('what is sent to a child goes nowhere once its channel is closed, and also before its end is known', async () => {
+  const closed = Promise.withResolvers<void>()
+  const script = 'process.disconnect(); setInterval(() => {}, 1_000)'
+  const spawned = Bun.spawn([process.execPath, '-e', script], { ipc() {}, onDisconnect: () => closed.resolve() })
+  const child = childOf('it', spawned)
+  try {
+    child.send('early')
+    await closed.promise
+    expect(spawned.exitCode).toBeNull()
+    child.send('too late')
+  } finally {
+    child.kill('SIGKILL')
+  }
+  expect(await child.ended).toBe('it ended by SIGKILL.')
+  child.send('far too late')
 })

@@ -55,8 +55,8 @@ describe.skipIf(noSmallDisk !== null)(`row 5: a full disk${noSmallDisk ? ` (skip
       }
       await wishes.sendAll(server.url)
     }
-    while (!wishes.unsettled.get(507) && wishes.all.length < 2_000) await wantMore()
-    expect(wishes.unsettled.get(507)).toBeGreaterThan(0)
+    while (!wishes.unsettled.get('507 storage-full') && wishes.all.length < 2_000) await wantMore()
+    expect(wishes.unsettled.get('507 storage-full')).toBeGreaterThan(0)
     const refused = wishes.all.find((wish) => !wish.answer)
     const full = await call(server.url, 'POST', '/comments', { key: folder.key, body: refused?.body })
     expect([full.status, full.body.type, full.headers.get('retry-after')]).toEqual([
@@ -85,7 +85,7 @@ describe.skipIf(noSmallDisk !== null)(`row 5: a full disk${noSmallDisk ? ` (skip
     await wishes.sendAll(server.url, { again: true })
     expect(wishes.contradictions).toEqual([])
     expect(wishes.account(storedNames(atRest()))).toEqual(nothingWrong)
-    expect([...wishes.unsettled.keys()]).toEqual([507])
+    expect([...wishes.unsettled.keys()]).toEqual(['507 storage-full'])
     expect(await server.end('SIGTERM')).toBe(0)
     expect(complaintsAbout(atRest(), model)).toEqual([])
     expect(server.complaints()).toBe('')
@@ -99,12 +99,12 @@ describe.skipIf(noSmallDisk !== null)(`row 5: a full disk${noSmallDisk ? ` (skip
     )
     await disk.resize(used + 2)
     const wishes = new Wishes(folder.key)
-    while (!wishes.unsettled.get(507) && wishes.all.length < 1_000) {
+    while (!wishes.unsettled.get('507 storage-full') && wishes.all.length < 1_000) {
       const name = `late-${wishes.all.length}`
       const body = { postId: post.id, authorId: post.authorId, body: `${name} ${'x'.repeat(9_000)}` }
       await wishes.send(first.url, wishes.want('POST', '/comments', body, name))
     }
-    expect(wishes.unsettled.get(507)).toBe(1)
+    expect(wishes.unsettled.get('507 storage-full')).toBe(1)
     expect(await first.end('SIGTERM')).toBe(0)
     await disk.resize(64)
     const second = await spawnServer({ dataDir: folder.path, within: disk.within })

@@ -11,13 +11,19 @@ import {
 
 setDefaultTimeout(60_000)
 
+const epoch = 'one'
+
 /** `write a 1-3` is a write of "a" from 1 to 3; `read - 2-4` a read that finds nothing; `write a 1-` has no answer. */
 function timed(...lines: readonly string[]): Call[] {
   return lines.map((line) => {
     const [, kind, value, start, end] = /^(read|write) (\S+) (\d+)-(\d*)$/.exec(line) ?? []
     return {
       ...{ session: line, key: 'k', kind: kind as Call['kind'], value: value === '-' ? null : value! },
-      ...{ seen: end ? { version: 1, position: 1 } : null, start: Number(start), end: end ? Number(end) : Infinity },
+      ...{
+        seen: end ? { version: 1, position: 1, epoch } : null,
+        start: Number(start),
+        end: end ? Number(end) : Infinity,
+      },
     }
   })
 }
@@ -28,7 +34,7 @@ function inSession(...lines: readonly string[]): Call[] {
     const [, kind, key, version, position] = /^(read|write) (\w+) v(\d+) @(\d+)$/.exec(line) ?? []
     return {
       ...{ session: 'one', key: key!, kind: kind as Call['kind'], value: `${key} ${version}` },
-      ...{ seen: { version: Number(version), position: Number(position) }, start: i, end: i + 0.5 },
+      ...{ seen: { version: Number(version), position: Number(position), epoch }, start: i, end: i + 0.5 },
     }
   })
 }
@@ -78,7 +84,7 @@ describe('a history is linearizable', () => {
         return {
           ...{ session: String(i), key: 'k', kind: isWrite ? 'write' : 'read' },
           value: isWrite ? String(i) : drawn[of]?.isWrite ? String(of) : null,
-          seen: isOpen ? null : { version: 1, position: 1 },
+          seen: isOpen ? null : { version: 1, position: 1, epoch },
           ...{ start, end: isOpen ? Infinity : start + length },
         }
       })
@@ -130,6 +136,12 @@ describe('a session', () => {
     expect(rules(sessionViolations(inSession(...lines)))).toEqual([rule])
   })
 
+  test('is broken where it is shown another epoch, and everything else is judged without that', () => {
+    const [write, read, ...rest] = inSession('write k v2 @3', 'read k v1 @9', 'read k v1 @3')
+    const calls = [write!, { ...read!, seen: { ...read!.seen!, epoch: 'other' } }, ...rest]
+    expect(rules(sessionViolations(calls))).toEqual(['another-epoch', 'read-your-writes'])
+  })
+
   test('is broken for the one who sees it only', () => {
     const calls = inSession('write k v2 @3', 'read k v1 @2')
     expect(sessionViolations(calls.map((call) => ({ ...call, session: call.kind })))).toEqual([])
@@ -151,7 +163,15 @@ const world = fc
       const found = isWrite ? change : ofKey.findLast((each) => each.position <= position)
       const { value = null, version = 0 } = found ?? {}
       const kind = isWrite ? 'write' : 'read'
-      return { session: String(session), key: String(key), kind, value, seen: { version, position }, start: i, end: i }
+      return {
+        session: String(session),
+        key: String(key),
+        kind,
+        value,
+        seen: { version, position, epoch },
+        start: i,
+        end: i,
+      }
     })
     return { log, calls }
   })
@@ -195,8 +215,8 @@ describe('about callers of a log who see no older world than before', () => {
       const { version, position } = call.seen!
       const lies: Partial<Call>[] = [
         { value: 'another' },
-        { seen: { version: version + 1, position } },
-        ...(call.kind === 'write' ? [{ seen: { version, position: position + 1 } }] : []),
+        { seen: { version: version + 1, position, epoch } },
+        ...(call.kind === 'write' ? [{ seen: { version, position: position + 1, epoch } }] : []),
       ]
       for (const lie of lies) {
         const found = labelViolations(changed(calls, call, lie), log)

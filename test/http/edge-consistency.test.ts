@@ -142,7 +142,7 @@ describe('a read at an edge', () => {
     ['is away behind a proxy', 'HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n'],
   ] as const)('is answered from an old copy, or refused, where the primary %s', async (_, reply) => {
     const server = await upstream(() => reply)
-    const behind = await testEdge(primary, { origin: server.origin, answerMsMax: 1_500 })
+    const behind = await testEdge(primary, { origin: server.origin, answerMsMax: 300 })
     const last = await primary.call('POST', '/tags', { body: { name: Bun.randomUUIDv7() } })
     behind.replica.claim({ ageMs: 61_000 })
     const start = performance.now()

@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { Link, type Message } from '../../src/http/forward.ts'
 import { limits } from '../../src/schema/limits.ts'
-import { blackhole } from '../support/blackhole.ts'
 import { type TestEdge, type TestEdgeOptions, testEdge } from '../support/edge.ts'
 import { relay } from '../support/relay.ts'
 import { type Answer, type TestServer, testServer } from '../support/server.ts'
@@ -320,46 +319,6 @@ describe('a primary that cannot be reached', () => {
         )
       : withEdge({ origin }, work))
   })
-
-  const drops = process.platform === 'linux'
-  test.skipIf(!drops)(`is known within a second where it answers no SYN${drops ? '' : ' (needs Linux)'}`, async () => {
-    const nowhere = await blackhole()
-    try {
-      await withEdge({ origin: nowhere.origin }, async (edge) => {
-        const start = performance.now()
-        const answers = await Promise.all(Array.from({ length: 20 }, () => edge.call('POST', '/tags', { body: {} })))
-        expect(new Set(answers.map(({ body }) => body.type))).toEqual(new Set(['/problems/primary-unreachable']))
-        expect(performance.now() - start).toBeLessThan(limits.forwardConnectMsMax + 500)
-        expect((await edge.call('GET', '/tags')).headers.get('replica-age')).toBe('0.000')
-      })
-    } finally {
-      nowhere.close()
-    }
-  })
-
-  test.each([
-    ['both ways', { primary: false, edge: false }],
-    ['towards the edge', { primary: true, edge: false }],
-  ])('is noticed over kept connections, a second after it was cut off %s', async (_, towards) => {
-    const wire = await relay(primary.url)
-    try {
-      await withEdge({ origin: wire.origin, answerMsMax: 3_000 }, async (edge) => {
-        expect((await edge.call('POST', '/tags', { body: { name: Bun.randomUUIDv7() } })).status).toBe(201)
-        wire.towards = towards
-        wire.refuse()
-        await Bun.sleep(1_100)
-        const start = performance.now()
-        const answer = await edge.call('POST', '/tags', { body: { name: 'never' } })
-        expect(answer.body.type).toBe('/problems/primary-unreachable')
-        expect(performance.now() - start).toBeLessThan(limits.forwardConnectMsMax + 500)
-        wire.towards = { primary: true, edge: true }
-        await wire.accept()
-        expect((await edge.call('POST', '/tags', { body: { name: Bun.randomUUIDv7() } })).status).toBe(201)
-      })
-    } finally {
-      wire.stop()
-    }
-  })
 })
 
 describe('a primary that does not answer', () => {
@@ -408,7 +367,7 @@ describe('a primary that does not answer', () => {
     const send = (body: Uint8Array): ReturnType<Link['exchange']> => {
       const headers = { 'content-length': String(body.byteLength) }
       const message: Message = { method: 'POST', path: '/tags', headers, body, repeatable: false }
-      return link.exchange(message, 1_000)
+      return link.exchange(message, 500)
     }
     try {
       const body = new Uint8Array(limits.bodyBytesMax)

@@ -156,7 +156,7 @@ describe('an edge', () => {
     }
   })
 
-  test('starts a replicator that was killed again; none outlives it', async () => {
+  test('starts a replicator that was killed again; none outlives it, also where it hangs', async () => {
     const edge = await world.edge()
     await edge.ready()
     const [killed = 0] = edge.processes('replicator.ts')
@@ -171,6 +171,7 @@ describe('an edge', () => {
       () => 'the next replicator does not follow',
     )
     const [last = 0] = edge.processes('replicator.ts')
+    process.kill(last, 'SIGSTOP')
     await edge.end('SIGKILL')
     await until(
       () => !isAlive(last),

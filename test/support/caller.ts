@@ -26,6 +26,13 @@ interface Write {
   readonly hasKey: boolean
 }
 
+/** A write that was answered with success, and what its answer says of the log. */
+export interface Acknowledged {
+  readonly value: string
+  readonly epoch: string
+  readonly position: number
+}
+
 /** What became of a write: one that was neither answered nor refused may have been done. */
 type Fate = WireAnswer | 'refused' | 'unanswered'
 
@@ -40,12 +47,15 @@ const pauseMs = 50
 export class Caller {
   readonly calls: Call[] = []
   readonly strongReads: Call[] = []
-  readonly acknowledged: string[] = []
+  readonly acknowledged: Acknowledged[] = []
   readonly refused: string[] = []
   readonly unanswered: string[] = []
   private readonly name: string
   private readonly shared: Callers
   private token: string | null = null
+  /** The epoch of the last answer, and how many sessions there were before: one ends when it is told of another epoch. */
+  private epoch: string | null = null
+  private sessions = 0
 
   constructor(name: string, shared: Callers) {
     this.name = name
@@ -56,10 +66,14 @@ export class Caller {
   async read(id: string, level: 'session' | 'strong', url = this.anyUrl()) {
     const start = performance.now()
     const headers = level === 'strong' ? ['Consistency: strong'] : this.tokenHeaders()
+    const hasToken = level === 'session' && headers.length > 0
     const answer = await this.send(url, head(`GET /tags/${id}`, ...this.authorization(), ...headers))
-    if (answer === 'refused' || answer === 'cut' || (answer.status !== 200 && answer.status !== 404)) return
+    if (answer === 'refused' || answer === 'cut') return
+    if (hasToken && isOfAnotherEpoch(answer)) this.token = this.epoch = null
+    if (answer.status !== 200 && answer.status !== 404) return
     const value = answer.status === 200 ? JSON.parse(answer.body).name : null
-    const call = { ...this.callOf(id, 'read', value, start), seen: this.see(answer), end: performance.now() }
+    const seen = this.see(answer, hasToken)
+    const call = { ...this.callOf(id, 'read', value, start), seen, end: performance.now() }
     this.calls.push(call)
     if (level === 'strong') this.strongReads.push(call)
   }
@@ -70,9 +84,9 @@ export class Caller {
     const write = { method: 'PUT', path: `/tags/${id}`, body: { name: value }, value, hasKey } as const
     const fate = await this.settle(write, url)
     if (fate === 'refused') return
-    const call = this.callOf(id, 'write', value, start)
-    if (fate === 'unanswered') this.calls.push({ ...call, seen: null, end: Number.POSITIVE_INFINITY })
-    else this.calls.push({ ...call, seen: this.see(fate), end: performance.now() })
+    const seen = fate === 'unanswered' ? null : this.see(fate, false)
+    const end = fate === 'unanswered' ? Number.POSITIVE_INFINITY : performance.now()
+    this.calls.push({ ...this.callOf(id, 'write', value, start), seen, end })
   }
 
   /** Creates a comment, whose body is the value. */
@@ -82,8 +96,8 @@ export class Caller {
 
   private async settle(write: Write, url?: string): Promise<Fate> {
     const fate = await this.fateOf(write, url)
-    const place = fate === 'refused' || fate === 'unanswered' ? fate : 'acknowledged'
-    this[place].push(write.value)
+    if (fate === 'refused' || fate === 'unanswered') this[fate].push(write.value)
+    else this.acknowledged.push({ value: write.value, ...positionIn(tokenOf(fate)) })
     return fate
   }
 
@@ -127,14 +141,21 @@ export class Caller {
   }
 
   private callOf(key: string, kind: Call['kind'], value: string | null, start: number) {
-    return { session: this.name, key, kind, value, start }
+    return { session: `${this.name}.${this.sessions}`, key, kind, value, start }
   }
 
-  /** The version and position that an answer shows. Keeps its token where it is newer. */
-  private see({ headers }: WireAnswer): NonNullable<Call['seen']> {
-    const token = headers.get('consistency-token') ?? ''
-    if (positionIn(token) >= positionIn(this.token ?? '..')) this.token = token
-    return { version: Number.parseInt(headers.get('etag')?.slice(1) ?? '0', 10), position: positionIn(token) }
+  /**
+   * What an answer shows. Keeps its token where it is newer. An answer of another epoch begins another session, unless
+   * it was asked for with a token: then it should not have been given.
+   */
+  private see(answer: WireAnswer, hadToken: boolean): NonNullable<Call['seen']> {
+    const token = tokenOf(answer)
+    const { epoch, position } = positionIn(token)
+    const known = positionIn(this.token)
+    if (known.epoch !== epoch || position >= known.position) this.token = token
+    if (this.epoch !== epoch && !hadToken) this.sessions++
+    this.epoch = epoch
+    return { version: Number.parseInt(answer.headers.get('etag')?.slice(1) ?? '0', 10), epoch, position }
   }
 
   private tokenHeaders(): string[] {
@@ -151,16 +172,14 @@ export class Caller {
   }
 }
 
-/** The number of the last change, in a token of `<epoch>.<number>.<seal>`; -1 where there is none. */
-function positionIn(token: string): number {
-  return Number(token.split('.')[1] || -1)
+const tokenOf = ({ headers }: WireAnswer) => headers.get('consistency-token') ?? null
+
+/** What a token of `<epoch>.<number of the last change>.<seal>` is of; before everything where there is none. */
+function positionIn(token: string | null): Omit<Acknowledged, 'value'> {
+  const [epoch = '', position = '-1'] = token?.split('.') ?? []
+  return { epoch, position: Number(position) }
 }
 
-/** What became of all that callers wrote. */
-export function writesOf(callers: readonly Caller[]) {
-  return {
-    acknowledged: callers.flatMap(({ acknowledged }) => acknowledged),
-    refused: callers.flatMap(({ refused }) => refused),
-    unanswered: callers.flatMap(({ unanswered }) => unanswered),
-  }
+function isOfAnotherEpoch({ status, body }: WireAnswer): boolean {
+  return status === 409 && body.includes('/problems/token-from-another-epoch')
 }

@@ -1,6 +1,8 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { makeKey, primaryDatabase, type SpawnedPrimary, spawnPrimary } from './primary.ts'
+import { backUp, restore } from '../../src/entry/primary-folder.ts'
+import { killSqldOn } from '../../src/entry/sqld.ts'
+import { databaseIn, makeKey, primaryDatabase, type SpawnedPrimary, spawnPrimary } from './primary.ts'
 import { type SpawnedServer, spawnServer } from './process.ts'
 import { projectRoot } from './project.ts'
 import { type Relay, relay } from './relay.ts'
@@ -28,6 +30,17 @@ export interface ClusterNode {
   start(root?: string): Promise<void>
   /** The exit code, or null where a signal ended it. */
   end(signal: 'SIGKILL' | 'SIGTERM'): Promise<number | null>
+  /** How it has ended without having been told to, as sentences with what it complained of. */
+  readonly ends: readonly string[]
+}
+
+/** A database of a primary: another one after each restore. */
+export interface World {
+  readonly epoch: string
+  /** Where it is, also when it has been set aside. */
+  readonly file: string
+  /** The number of its last change that it was restored with; 0 of the first. */
+  readonly base: number
 }
 
 export interface ClusterPrimary extends ClusterNode {
@@ -35,6 +48,14 @@ export interface ClusterPrimary extends ClusterNode {
   readonly databaseFile: string
   /** Settings with which commands reach it. */
   readonly env: Readonly<Record<string, string>>
+  /** Its databases, of which the last is what it has. */
+  readonly worlds: readonly World[]
+  /** Writes its database, as it is now, to a file. */
+  backUp(file: string): void
+  /** Ends it, puts a backup in the place of its database, which is set aside, and starts it again. */
+  restore(backup: string): Promise<void>
+  /** Removes the databases that were set aside. */
+  forget(): void
   /** The process of its sqld; null while there is none. */
   sqldPid(): number | null
 }
@@ -59,75 +80,124 @@ export const lackingForClock = fakeClock === undefined ? 'libfaketime' : null
 
 /** Starts a primary and edges by the project's own commands; resolves when all of them are ready. */
 export async function startCluster(names: readonly string[]): Promise<TestCluster> {
+  await using started = new AsyncDisposableStack()
   const folder = temporaryFolder()
+  started.defer(folder.remove)
   const primary = await startPrimary(join(folder.path, 'primary'))
+  started.defer(async () => {
+    await primary.rest()
+    await primary.end('SIGTERM')
+    killSqldOn(primary.databaseFile)
+  })
   const key = await makeKey(primary.env)
   const token = readFileSync(join(primary.env.DATA_DIR, 'replica-token'), 'utf8').trim()
-  const edges = await Promise.all(names.map((name) => startEdge(name, join(folder.path, name), primary, token)))
-  const cluster = {
-    ...{ primary, edges, key },
-    async converged() {
-      const { epoch, position } = await readiness(primary)
-      for (const edge of edges) {
-        let last: Health | null = null
-        const isThere = async () => {
-          last = await readiness(edge)
-          return last.detail === undefined && last.epoch === epoch && last.position >= position
-        }
-        await until(isThere, () => `${edge.name} is not at ${epoch}.${position}: ${JSON.stringify(last)}`, 30_000)
+  const edges = await Promise.all(
+    names.map(async (name) => {
+      const edge = await startEdge(name, join(folder.path, name), primary, token)
+      started.defer(async () => {
+        await edge.rest()
+        await edge.end('SIGKILL')
+        for (const link of [edge.links.primary, edge.links.database]) link.stop()
+      })
+      return edge
+    }),
+  )
+  const converged = async () => {
+    const ends = [primary, ...edges].flatMap((node) => node.ends)
+    if (ends.length > 0) throw new Error(ends.join('\n'))
+    const { epoch, position } = await readiness(primary)
+    for (const edge of edges) {
+      let last: Health | null = null
+      const isThere = async () => {
+        last = await readiness(edge)
+        return last.detail === undefined && last.epoch === epoch && last.position >= position
       }
-    },
-    async stop() {
-      await Promise.all(edges.map((edge) => edge.end('SIGKILL')))
-      for (const { links } of edges) for (const link of [links.primary, links.database]) link.stop()
-      await primary.end('SIGTERM')
-      folder.remove()
-    },
+      await until(isThere, () => `${edge.name} is not at ${epoch}.${position}: ${JSON.stringify(last)}`, 30_000)
+    }
   }
-  await cluster.converged()
-  return cluster
+  await converged()
+  const running = started.move()
+  return { primary, edges, key, converged, stop: () => running.disposeAsync() }
 }
 
 async function readiness({ url }: ClusterNode): Promise<Health> {
   return (await (await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(5_000) })).json()) as Health
 }
 
-/** A node whose process `spawn` starts. */
+/** A node whose process `spawn` starts; once it was told to `rest`, it is not started again. */
 async function nodeOf<S extends SpawnedServer>(name: string, spawn: (root?: string) => Promise<S>) {
-  let running = await spawn()
+  const ends: string[] = []
+  let told: S | undefined
+  const watched = async (root?: string) => {
+    const server = await spawn(root)
+    void server.exited.then((code) => {
+      if (server !== told) ends.push(`${name} ended by itself with code ${code}: ${server.complaints()}`)
+    })
+    return server
+  }
+  let running = await watched()
+  let starting: Promise<void> | undefined
+  let isOver = false
   return {
-    name,
+    ...{ name, ends },
     url: running.url,
     get pid() {
       return running.pid
     },
     now: () => running,
     async start(root?: string) {
-      running = await spawn(root)
+      if (isOver) return
+      starting = watched(root).then((next) => {
+        running = next
+      })
+      await starting
     },
-    end: (signal: 'SIGKILL' | 'SIGTERM') => running.end(signal),
+    async end(signal: 'SIGKILL' | 'SIGTERM') {
+      told = running
+      return running.end(signal)
+    },
+    async rest() {
+      isOver = true
+      await starting?.catch(() => undefined) // Whoever starts it is told.
+    },
   }
 }
 
 async function startPrimary(dataDir: string) {
   const env = { PORT: String(freePort()), LIBSQL_LISTEN: `127.0.0.1:${freePort()}` }
   const node = await nodeOf<SpawnedPrimary>('primary', (root = projectRoot) => spawnPrimary({ dataDir, env, root }))
-  return Object.assign(node, {
+  const worlds: World[] = [{ epoch: (await readiness(node)).epoch, file: primaryDatabase(dataDir), base: 0 }]
+  const { end } = node
+  const asides: string[] = []
+  const primary = Object.assign(node, {
+    worlds,
+    backUp: (file: string) => void backUp(dataDir, file),
+    async restore(backup: string) {
+      await primary.end('SIGTERM')
+      const { aside, epoch, seq } = await restore(dataDir, backup)
+      const last = worlds.pop()
+      if (!aside || !last) throw new Error('there was a database before')
+      worlds.push({ ...last, file: databaseIn(aside) }, { epoch, file: primaryDatabase(dataDir), base: seq })
+      asides.push(aside)
+      await primary.start()
+    },
+    forget() {
+      for (const aside of asides.splice(0)) rmSync(aside, { recursive: true })
+      worlds.splice(0, worlds.length - 1)
+    },
     env: node.now().env,
     databaseUrl: node.now().databaseUrl,
     databaseFile: primaryDatabase(dataDir),
     sqldPid: () => node.now().sqldPid(),
     async end(signal: 'SIGKILL' | 'SIGTERM') {
       const sqld = node.now().sqldPid()
-      const code = await node.now().end(signal)
-      // Where the primary was killed, its sqld ends a moment later.
-      await until(
-        () => sqld === null || !existsSync(`/proc/${sqld}`),
-        () => 'sqld outlives its primary',
-      )
+      const code = await end(signal)
+      // Where the primary was killed, its sqld ends later, at the latest when the next one starts.
+      if (signal === 'SIGTERM' && sqld && existsSync(`/proc/${sqld}`)) throw new Error('sqld outlives its primary')
       return code
     },
   })
+  return primary
 }
 
 async function startEdge(
@@ -135,7 +205,7 @@ async function startEdge(
   dataDir: string,
   primary: { readonly url: string; readonly databaseUrl: string },
   token: string,
-): Promise<ClusterEdge> {
+): Promise<ClusterEdge & { rest(): Promise<void> }> {
   const links = { primary: await relay(primary.url), database: await relay(primary.databaseUrl) }
   const clockFile = `${dataDir}.clock`
   const env = {

@@ -1,8 +1,15 @@
+import { join } from 'node:path'
 import { type ClusterEdge, type ClusterNode, type ClusterPrimary, lackingForClock } from './cluster.ts'
 import type { Relay } from './relay.ts'
+import { until } from './replicated.ts'
+import { temporaryFolder } from './server.ts'
+import { inject, whyNoInjection } from './syscalls.ts'
 
 /** Breaks a node or a link of its, for about so many milliseconds, and mends it again. */
-type Fault<N extends ClusterNode> = (node: N, ms: number) => Promise<void>
+export type Fault<N> = (node: N, ms: number) => Promise<void>
+
+/** Why no fault of the disk can happen here, or null. */
+export const lackingForDisk = await whyNoInjection()
 
 export const primaryFaults: Readonly<Record<string, Fault<ClusterPrimary>>> = {
   'kill -9 the primary': restart('SIGKILL'),
@@ -10,6 +17,11 @@ export const primaryFaults: Readonly<Record<string, Fault<ClusterPrimary>>> = {
   'stop the primary': ({ pid }, ms) => suspended(pid, ms),
   'kill -9 sqld': async (primary) => kill(primary.sqldPid()),
   'stop sqld': (primary, ms) => suspended(primary.sqldPid(), ms),
+  'restore the primary from an older backup': restored,
+  ...(lackingForDisk === null && {
+    'kill -9 sqld at a write of a commit': injected('signal=KILL'),
+    'fail a write of a commit of sqld': injected('error=EIO'),
+  }),
 }
 
 export const edgeFaults: Readonly<Record<string, Fault<ClusterEdge>>> = {
@@ -31,6 +43,35 @@ function restart(signal: 'SIGKILL' | 'SIGTERM'): Fault<ClusterNode> {
     await node.end(signal)
     await Bun.sleep(ms)
     await node.start()
+  }
+}
+
+/** What the primary commits while the fault lasts is lost. */
+async function restored(primary: ClusterPrimary, ms: number) {
+  const folder = temporaryFolder()
+  try {
+    const backup = join(folder.path, 'backup.db')
+    primary.backUp(backup)
+    await Bun.sleep(ms)
+    await primary.restore(backup)
+  } finally {
+    folder.remove()
+  }
+}
+
+/** A commit has about as many writes. */
+const commitWrites = 32
+
+function injected(what: string): Fault<ClusterPrimary> {
+  return async (primary, ms) => {
+    await until(
+      () => primary.sqldPid() !== null,
+      () => 'there is no sqld',
+    )
+    const nth = 1 + (Math.floor(ms) % commitWrites)
+    const injection = await inject(primary.sqldPid() ?? 0, `pwrite64:${what}:when=${nth}`)
+    await Bun.sleep(ms)
+    await injection.stop()
   }
 }
 

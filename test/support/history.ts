@@ -8,7 +8,7 @@ export interface Call {
   /** What was written; or what was read, null where there was no record. */
   readonly value: string | null
   /** What the answer says of the record and of the log; null of a write without an answer: it may have been done. */
-  readonly seen: { readonly version: number; readonly position: number } | null
+  readonly seen: { readonly version: number; readonly position: number; readonly epoch: string } | null
   /** When it was sent and when it was answered, never where it was not; by one clock for all clients. */
   readonly start: number
   readonly end: number
@@ -96,12 +96,17 @@ const guarantees = {
 /**
  * The four guarantees of a session (Terry and others, "Session guarantees for weakly consistent replicated data", 1994).
  * A read is of no older version of its record than the session has read or written, and from a node that has everything
- * that the session has read or written, of other records too. A write comes after both.
+ * that the session has read or written, of other records too. A write comes after both. All of it is of one epoch.
  */
 export function sessionViolations(calls: readonly Call[]): Violation[] {
   return [...Map.groupBy(calls.filter(isAnswered), (call) => call.session).values()].flatMap((session) => {
     const newest = new Map<string, Answered>()
-    return session.sort((a, b) => a.start - b.start).flatMap((call) => stepViolations(call, newest))
+    const [first, ...later] = session.sort((a, b) => a.start - b.start)
+    const others = later.filter(({ seen }) => seen.epoch !== first?.seen.epoch)
+    return [
+      ...others.map((call) => ({ rule: 'another-epoch', call, ...(first && { against: first }) })),
+      ...session.filter((call) => !others.includes(call)).flatMap((call) => stepViolations(call, newest)),
+    ]
   })
 }
 

@@ -27,7 +27,12 @@ export async function spawnPrimary(options: Omit<SpawnOptions, 'command'>): Prom
 
 /** The database of a primary's data folder. */
 export function primaryDatabase(dataDir: string): string {
-  return join(dataDir, 'sqld', 'dbs', 'default', 'data')
+  return databaseIn(join(dataDir, 'sqld'))
+}
+
+/** The database in the folder of a sqld. */
+export function databaseIn(sqldFolder: string): string {
+  return join(sqldFolder, 'dbs', 'default', 'data')
 }
 
 /** A key of the tenant `demo` that may read and write. */

@@ -20,7 +20,8 @@ export interface Replicated {
   call(method: string, path: string, options?: CallOptions): Promise<Answer>
   /** An empty folder, which goes with everything else. */
   newFolder(): string
-  startPrimary(): Promise<void>
+  /** With these settings beside its own. */
+  startPrimary(env?: Readonly<Record<string, string>>): Promise<void>
   stopPrimary(): Promise<void>
   edge(env?: Readonly<Record<string, string>>, dataDir?: string): Promise<TestEdgeNode>
   /** Ends everything that still runs. */
@@ -33,6 +34,8 @@ export interface TestEdgeNode extends SpawnedServer {
   /** The body of `/readyz` once the node is ready. */
   ready(): Promise<Health>
   health(): Promise<Health>
+  /** A number of its metrics, by its name with its labels. */
+  metric(name: string): Promise<number>
   /** Ids of its processes that run the file of `src/entry`. */
   processes(entry: 'replicator.ts' | 'edge-worker.ts'): number[]
   /** The numbers of its copies, and the file of the one. */
@@ -73,8 +76,8 @@ export async function replicated(): Promise<Replicated> {
     origin,
     call: asking(origin),
     newFolder: () => mkdtempSync(join(folder.path, 'part-')),
-    async startPrimary() {
-      primary = await spawnServer({ dataDir: folder.path, env })
+    async startPrimary(more = {}) {
+      primary = await spawnServer({ dataDir: folder.path, env: { ...env, ...more } })
     },
     async stopPrimary() {
       await primary?.end('SIGTERM')
@@ -118,6 +121,15 @@ function edgeNode(server: SpawnedServer, dataDir: string, ask: TestEdgeNode['cal
       }
       await until(isReady, () => `the edge is not ready: ${last?.detail}`)
       return health()
+    },
+    async metric(name) {
+      const { text } = await ask('GET', '/metrics', { key: null })
+      return Number(
+        text
+          .split('\n')
+          .find((line) => line.startsWith(`${name} `))
+          ?.slice(name.length + 1),
+      )
     },
     processes: (entry) => childrenOf(server.pid, entry),
     copies: () => readdirSync(folder).map(Number).sort(),

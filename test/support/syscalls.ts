@@ -6,12 +6,15 @@ export interface Injection {
 
 const traced = 'pread64,pwrite64,fsync,fdatasync'
 
-/** `what` as strace writes it, such as `fsync:error=EIO:when=1`. Counts begin anew with each injection. */
-export async function inject(pid: number, what: string): Promise<Injection> {
-  const strace = Bun.spawn(
-    ['strace', '-f', '-p', String(pid), '-o', '/dev/null', '-e', `trace=${traced}`, '-e', `inject=${what}`],
-    { stdin: 'ignore', stdout: 'ignore', stderr: 'pipe' },
-  )
+/**
+ * `what` as strace writes it, such as `fsync:error=EIO:when=1`; to a file where one is named, else to any. Counts begin
+ * anew with each injection.
+ */
+export async function inject(pid: number, what: string, file?: string): Promise<Injection> {
+  const options = ['-f', '-p', String(pid), '-o', '/dev/null', '-e', `trace=${traced}`, '-e', `inject=${what}`]
+  const strace = Bun.spawn(['strace', ...options, ...(file ? ['-P', file] : [])], {
+    ...{ stdin: 'ignore', stdout: 'ignore', stderr: 'pipe' },
+  })
   // What it says is read to its end: strace would die of a closed pipe, and take the fault with it, at a new thread.
   const reader = strace.stderr.getReader()
   let said = ''

@@ -1,49 +1,31 @@
-import { Database } from 'bun:sqlite'
-import { model } from '../../src/model/index.ts'
-import { account, complaintsAbout, differencesBetween } from './accounting.ts'
-import { Caller, type Callers, writesOf } from './caller.ts'
+import { Caller, type Callers } from './caller.ts'
 import type { TestCluster } from './cluster.ts'
-import { edgeFaults, primaryFaults } from './faults.ts'
-import {
-  type Change,
-  labelViolations,
-  linearizabilityViolations,
-  sessionViolations,
-  type Violation,
-} from './history.ts'
-import { until } from './replicated.ts'
+import { edgeFaults, type Fault, primaryFaults } from './faults.ts'
 import { call } from './server.ts'
+import { judge, type Verdict } from './verdict.ts'
 
 export interface TrialOptions {
   /** Decides which calls are made and which faults happen, in which order; not what meets what. */
   readonly seed: number
-  /** How long callers call while things break. */
+  /** How long callers call while things break, at the least: every fault happens once. */
   readonly ms: number
-  /** How long a fault lasts at most. */
+  /** How long a fault lasts, and how long the primary is left in peace between two, at most. */
   readonly faultMsMax: number
+  readonly peaceMsMax: number
   readonly hasTokens: boolean
 }
 
 /** What happened in a trial, and what of it was wrong. */
-export interface Verdict {
+export interface Trial extends Verdict {
   /** How often each fault happened. */
   readonly faults: ReadonlyMap<string, number>
   /** Answers by status, refused connections, and requests that were cut off or given up. */
   readonly answers: ReadonlyMap<number | 'refused' | 'cut', number>
-  readonly writes: { readonly acknowledged: number; readonly refused: number; readonly unanswered: number }
-  readonly reads: { readonly session: number; readonly strong: number }
-  readonly accounting: ReturnType<typeof account>
-  /** Of the writes and the strong reads. */
-  readonly disorder: readonly Violation[]
-  readonly sessions: readonly Violation[]
-  readonly labels: readonly Violation[]
-  /** What is wrong with the databases at rest. */
-  readonly complaints: readonly string[]
 }
 
 /** What is called in a trial, and its dice. */
 interface Scene {
-  readonly seed: number
+  readonly prefix: string
   readonly random: () => number
   readonly isOver: () => boolean
   readonly faultMsMax: number
@@ -56,19 +38,20 @@ interface Scene {
 
 const callersAtOnce = 16
 const tagsCalled = 16
-/** Between two faults, at most: those of the primary are everyone's. */
-const pauseMsMax = { primary: 2_000, edge: 300 }
+const edgePeaceMsMax = 300
+export const faultNames = [...Object.keys(primaryFaults), ...Object.keys(edgeFaults)]
 
 /** Lets callers read and write a cluster through its edges while it is broken and mended, and judges what they were told. */
-export async function holdTrial(cluster: TestCluster, options: TrialOptions): Promise<Verdict> {
-  const { seed, ms, faultMsMax, hasTokens } = options
+export async function holdTrial(cluster: TestCluster, options: TrialOptions): Promise<Trial> {
+  const { seed, ms, faultMsMax, peaceMsMax, hasTokens } = options
   const random = randomFrom(seed)
   const end = performance.now() + ms
+  const faults = new Map<string, number>()
   const scene: Scene = {
-    ...{ seed, random, faultMsMax, isOver: () => performance.now() > end },
+    ...{ prefix: `${seed}.`, random, faultMsMax, faults },
+    isOver: () => performance.now() > end && faults.size === faultNames.length,
     tags: Array.from({ length: tagsCalled }, () => Bun.randomUUIDv7()),
     post: await newPost(cluster, seed),
-    faults: new Map(),
   }
   const answers = new Map<number | 'refused' | 'cut', number>()
   const shared: Callers = {
@@ -78,13 +61,34 @@ export async function holdTrial(cluster: TestCluster, options: TrialOptions): Pr
     count: (status) => add(answers, status),
   }
   const callers = Array.from({ length: callersAtOnce }, (_, i) => new Caller(`caller ${i}`, shared))
+  const [primaryDeck, edgeDeck] = [new Deck(primaryFaults, random), new Deck(edgeFaults, random)]
+  cluster.primary.forget()
   await Promise.all([
-    breakAndMend([cluster.primary], primaryFaults, pauseMsMax.primary, scene),
-    breakAndMend(cluster.edges, edgeFaults, pauseMsMax.edge, scene),
+    breakAndMend(cluster.primary, primaryDeck, peaceMsMax, scene),
+    ...cluster.edges.map((edge) => breakAndMend(edge, edgeDeck, edgePeaceMsMax, scene)),
     ...callers.map((caller, i) => keepCalling(caller, `${seed}.${i}`, scene)),
   ])
   await cluster.converged()
-  return { ...(await judge(cluster, callers, scene)), faults: scene.faults, answers }
+  return { ...(await judge(cluster, { ...scene, callers, worlds: cluster.primary.worlds })), faults, answers }
+}
+
+/** Each fault in turn, in an order that is drawn anew each time around. */
+class Deck<N> {
+  private readonly faults: readonly [string, Fault<N>][]
+  private readonly random: () => number
+  private left: [string, Fault<N>][] = []
+
+  constructor(faultByName: Readonly<Record<string, Fault<N>>>, random: () => number) {
+    this.faults = Object.entries(faultByName)
+    this.random = random
+  }
+
+  draw(): [string, Fault<N>] {
+    if (this.left.length === 0) this.left = [...this.faults]
+    const [drawn] = this.left.splice(Math.floor(this.random() * this.left.length), 1)
+    if (!drawn) throw new Error('there are faults')
+    return drawn
+  }
 }
 
 /** Numbers from 0 to 1 that are the same for the same seed (mulberry32). */
@@ -111,22 +115,13 @@ async function newPost({ primary, key }: TestCluster, seed: number): Promise<Sce
   return { postId: post.body.id, authorId: user.body.id }
 }
 
-/** Each fault in turn, in an order that is drawn anew each time around, at a node that is drawn. */
-async function breakAndMend<N>(
-  nodes: readonly N[],
-  faultByName: Readonly<Record<string, (node: N, ms: number) => Promise<void>>>,
-  pauseMsMax: number,
-  { random, isOver, faultMsMax, faults }: Scene,
-) {
-  let left: [string, (node: N, ms: number) => Promise<void>][] = []
+async function breakAndMend<N>(node: N, deck: Deck<N>, peaceMsMax: number, scene: Scene) {
+  const { random, isOver, faultMsMax, faults } = scene
   while (!isOver()) {
-    if (left.length === 0) left = Object.entries(faultByName)
-    const [[name, fault] = []] = left.splice(Math.floor(random() * left.length), 1)
-    const node = nodes[Math.floor(random() * nodes.length)]
-    if (!name || !fault || !node) throw new Error('there are faults and nodes')
-    await Bun.sleep(random() * pauseMsMax)
-    add(faults, name)
+    await Bun.sleep(random() * peaceMsMax)
+    const [name, fault] = deck.draw()
     await fault(node, random() * faultMsMax)
+    add(faults, name)
   }
 }
 
@@ -140,51 +135,4 @@ async function keepCalling(caller: Caller, name: string, { random, isOver, tags,
     else if (dice < 0.4) await caller.comment(post, value, hasKey)
     else await caller.read(id, dice < 0.6 ? 'strong' : 'session')
   }
-}
-
-async function judge(cluster: TestCluster, callers: readonly Caller[], { seed, tags }: Scene) {
-  const { databaseFile } = cluster.primary
-  const calls = callers.flatMap((caller) => caller.calls)
-  const strong = callers.flatMap(({ strongReads }) => strongReads)
-  const writes = writesOf(callers)
-  return {
-    writes: {
-      acknowledged: writes.acknowledged.length,
-      refused: writes.refused.length,
-      unanswered: writes.unanswered.length,
-    },
-    reads: { strong: strong.length, session: calls.filter(({ kind }) => kind === 'read').length - strong.length },
-    accounting: account(writes, storedIn(databaseFile, seed)),
-    disorder: linearizabilityViolations([...calls.filter(({ kind }) => kind === 'write'), ...strong]),
-    sessions: sessionViolations(calls),
-    labels: labelViolations(calls, logOf(databaseFile, tags)),
-    complaints: await complaintsOf(cluster),
-  }
-}
-
-/** What the log and the tables have of a trial, each as often as it is there. */
-function storedIn(file: string, seed: number): string[] {
-  using database = new Database(file, { readonly: true })
-  const sql = `select json_extract(image, '$.name') as value from changes where resource = 'tags' and value like ?1
-    union all select body from comments where body like ?1`
-  const stored = database.query<{ value: string }, [string]>(sql).all(`${seed}.%`)
-  return stored.map(({ value }) => value)
-}
-
-function logOf(file: string, ids: readonly string[]): Change[] {
-  using database = new Database(file, { readonly: true })
-  const sql = `select id as key, seq as position, version, json_extract(image, '$.name') as value from changes
-    where resource = 'tags' and id in (select value from json_each(?)) order by seq`
-  return database.query<Change, [string]>(sql).all(JSON.stringify(ids))
-}
-
-async function complaintsOf({ primary, edges }: TestCluster): Promise<string[]> {
-  const files = [primary.databaseFile, ...edges.map((edge) => edge.copyFile())]
-  const differences = () => files.slice(1).flatMap((file) => differencesBetween(primary.databaseFile, file))
-  // What no position counts may come a moment later.
-  await until(
-    () => differences().length === 0,
-    () => differences().join('\n'),
-  )
-  return files.flatMap((file) => complaintsAbout(file, model))
 }

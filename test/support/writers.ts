@@ -19,8 +19,8 @@ export class Wishes {
   readonly all: Wish[] = []
   /** Answers to a wish that was settled before and that differ from the first. */
   readonly contradictions: string[] = []
-  /** Statuses of answers that settled nothing, and how often a connection was cut. */
-  readonly unsettled = new Map<number | 'cut', number>()
+  /** Answers that settled nothing, such as `504 outcome-unknown`, and connections that were `cut`, by how often. */
+  readonly unsettled = new Map<string, number>()
   /** Wishes whose first answer was a replay: they had been done, and nobody had been told. */
   foundDone = 0
   private readonly key: string
@@ -42,12 +42,16 @@ export class Wishes {
       const { method, path, body } = wish
       answer = await call(url, method, path, { key: this.key, body, headers: { 'Idempotency-Key': wish.name } })
     } catch {
-      this.unsettled.set('cut', (this.unsettled.get('cut') ?? 0) + 1)
+      this.leave('cut')
       return false
     }
-    if (answer.status >= 500) this.unsettled.set(answer.status, (this.unsettled.get(answer.status) ?? 0) + 1)
+    if (answer.status >= 500) this.leave(`${answer.status} ${String(answer.body?.type).replace('/problems/', '')}`)
     else this.settle(wish, answer)
     return true
+  }
+
+  private leave(what: string) {
+    this.unsettled.set(what, (this.unsettled.get(what) ?? 0) + 1)
   }
 
   /** Sends every wish that is not settled, and with `again` the settled ones too. */
