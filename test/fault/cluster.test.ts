@@ -29,8 +29,9 @@ describe('a cluster that is broken and mended again and again', () => {
     const times = { ms: 12_000, faultMsMax: 800, peaceMsMax: 800 }
     const trial = await holdTrial(cluster, { seed, ...times, hasTokens: true })
     console.error(`SEED=${seed}: ${summaryOf([trial])}\n${detailsOf([trial])}`)
-    const { faults, answers, writes, reads, accounting, disorder, sessions, labels, complaints } = trial
-    expect({ disorder, sessions, labels, complaints }).toEqual({
+    const { faults, answers, writes, reads, accounting, disorder, sessions, labels, complaints, followed } = trial
+    expect({ disorder, sessions, labels, complaints, followed }).toEqual({
+      followed: [],
       disorder: [],
       sessions: [],
       labels: [],

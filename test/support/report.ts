@@ -39,8 +39,18 @@ export function counted(times: Iterable<readonly [what: unknown, times: number]>
 }
 
 /** What is wrong in a trial, with an example of each kind; empty where nothing is. Without tokens, sessions may be broken. */
-export function wrongIn({ accounting, disorder, sessions, labels, complaints }: Trial, hasTokens: boolean): string[] {
-  const kinds = { ...accounting, disorder, labels, complaints, ...(hasTokens && { 'session violations': sessions }) }
+export function wrongIn(
+  { accounting, disorder, sessions, labels, complaints, followed }: Trial,
+  hasTokens: boolean,
+): string[] {
+  const kinds = {
+    ...accounting,
+    disorder,
+    labels,
+    complaints,
+    followed,
+    ...(hasTokens && { 'session violations': sessions }),
+  }
   return Object.entries<readonly unknown[]>(kinds).flatMap(([kind, wrong]) =>
     wrong.length > 0 ? [`${kind}: ${wrong.length}, such as ${JSON.stringify(wrong[0])}`] : [],
   )

@@ -1,6 +1,8 @@
 import { Caller, type Callers } from './caller.ts'
 import type { TestCluster } from './cluster.ts'
 import { edgeFaults, type Fault, primaryFaults } from './faults.ts'
+import { LogFollower } from './follower.ts'
+import { until } from './replicated.ts'
 import { call } from './server.ts'
 import { judge, type Verdict } from './verdict.ts'
 
@@ -21,6 +23,8 @@ export interface Trial extends Verdict {
   readonly faults: ReadonlyMap<string, number>
   /** Answers by status, refused connections, and requests that were cut off or given up. */
   readonly answers: ReadonlyMap<number | 'refused' | 'cut', number>
+  /** What is wrong with what followers of the log hold at the end, or with what they were told. */
+  readonly followed: readonly string[]
 }
 
 /** What is called in a trial, and its dice. */
@@ -38,6 +42,7 @@ interface Scene {
 
 const callersAtOnce = 16
 const tagsCalled = 16
+const followersAtOnce = 3
 const edgePeaceMsMax = 300
 export const faultNames = [...Object.keys(primaryFaults), ...Object.keys(edgeFaults)]
 
@@ -62,14 +67,33 @@ export async function holdTrial(cluster: TestCluster, options: TrialOptions): Pr
   }
   const callers = Array.from({ length: callersAtOnce }, (_, i) => new Caller(`caller ${i}`, shared))
   const [primaryDeck, edgeDeck] = [new Deck(primaryFaults, random), new Deck(edgeFaults, random)]
+  const followers = Array.from({ length: followersAtOnce }, () => new LogFollower({ ...shared, random: Math.random }))
   cluster.primary.forget()
+  const following = followers.map((follower) => follower.run())
   await Promise.all([
     breakAndMend(cluster.primary, primaryDeck, peaceMsMax, scene),
     ...cluster.edges.map((edge) => breakAndMend(edge, edgeDeck, edgePeaceMsMax, scene)),
     ...callers.map((caller, i) => keepCalling(caller, `${seed}.${i}`, scene)),
   ])
   await cluster.converged()
-  return { ...(await judge(cluster, { ...scene, callers, worlds: cluster.primary.worlds })), faults, answers }
+  const followed = await judgeFollowers(cluster, followers)
+  await Promise.all(following)
+  return { followed, ...(await judge(cluster, { ...scene, callers, worlds: cluster.primary.worlds })), faults, answers }
+}
+
+/** What followers hold once they have read everything, against the primary's database. Stops them. */
+async function judgeFollowers({ primary }: TestCluster, followers: readonly LogFollower[]): Promise<string[]> {
+  const { epoch, position } = (await (await fetch(`${primary.url}/readyz`)).json()) as {
+    epoch: string
+    position: number
+  }
+  await until(
+    () => followers.every((follower) => follower.hasReached(epoch, position)),
+    () => `followers do not reach ${epoch}.${position}`,
+    60_000,
+  )
+  for (const follower of followers) follower.stop()
+  return followers.flatMap((follower) => [...follower.complaints, ...follower.differencesFrom(primary.databaseFile)])
 }
 
 /** Each fault in turn, in an order that is drawn anew each time around. */
