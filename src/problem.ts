@@ -20,6 +20,7 @@ const catalogue = {
   'already-exists': [409, 'A record with the same unique value exists.'],
   'still-referenced': [409, 'Other records still refer to this one.'],
   'token-from-another-epoch': [409, 'The Consistency-Token is from before a restore of the primary.'],
+  'version-sunset': [410, 'The API version has ended.'],
   'precondition-failed': [412, 'The record is not at the version that the request expects.'],
   'content-too-large': [413, 'The body is larger than the limit.'],
   'unsupported-media-type': [415, 'The Content-Type is not one that this method takes.'],
@@ -63,6 +64,8 @@ export interface ProblemDetails {
   headers?: Readonly<Record<string, string>>
   /** The position of the log that the refusal was read at, where it came from a read. */
   seq?: number
+  /** The date of the API version that it is told in, where no handler has told the app. */
+  version?: string
 }
 
 export class Problem extends Error {

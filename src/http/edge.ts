@@ -8,6 +8,7 @@ import { requireScope } from './auth.ts'
 import { readBytes } from './body.ts'
 import { EdgeNumbers, type Reason } from './edge-numbers.ts'
 import { type Exchange, Link, messageOf, nothing, responseTo, watchPrimary } from './forward.ts'
+import { requireServed } from './life.ts'
 import { type Consistency, chooseView, parseConsistency, requestIdOf } from './negotiation.ts'
 import { present } from './reads.ts'
 import { RecentWrites, type RecordPlace, recordPath } from './recent-writes.ts'
@@ -164,10 +165,12 @@ class Routing {
     const write = place && this.recent.find(place, here)
     if (!place || !write || (token !== null && !isAtLeast(write.position, token))) return null
     this.numbers.reads['recent-write']++
+    service.metrics.countVersion(place.view.version, place.caller.key)
     if (write.answer === null) {
       throw new Problem('not-found', {
         detail: `There is no ${place.view.name} with this id.`,
         headers: { 'Consistency-Token': service.sealer.seal(write.position) },
+        version: place.view.version,
       })
     }
     const response = present(write.answer, request.headers.get('if-none-match'), null)
@@ -182,7 +185,8 @@ class Routing {
     try {
       const caller = await service.authenticate(headers.get('authorization'))
       requireScope(caller, 'read')
-      const view = chooseView(service, caller, path.alias, headers.get('api-version'))
+      const view = chooseView(service, caller.version, path.alias, headers.get('api-version'))
+      requireServed(service, view)
       return { caller, view: resourceOf(view, path.name), id: path.id }
     } catch (error) {
       if (error instanceof Problem) return null
@@ -289,6 +293,7 @@ function consistencyOf({ headers }: Request, { sealer }: Service): Consistency |
 
 /** Whether a URL is of the model's records, and not of what every node says of itself. */
 function isOfRecords({ request, service: { views } }: Visit): boolean {
-  const first = /^https?:\/\/[^/]+\/([^/?#]*)/.exec(request.url)?.[1] ?? ''
-  return views.has(first) || [...views.values()].some((view) => view.resources.has(first))
+  const [, first = '', second = ''] = /^https?:\/\/[^/]+\/([^/?#]*)(?:\/([^/?#]*))?/.exec(request.url) ?? []
+  const name = views.has(first) ? second : first
+  return [...views.values()].some((view) => view.resources.has(name))
 }

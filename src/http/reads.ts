@@ -10,6 +10,7 @@ import { andThen, type Soon } from '../soon.ts'
 import type { ResourceView } from '../version/view.ts'
 import { parseId } from '../write/command.ts'
 import { refuseUnreadable, requireScope } from './auth.ts'
+import { hasEnded, requireServed, tellLife } from './life.ts'
 import { type Consistency, chooseView, matchesTag, parseConsistency, requirePosition } from './negotiation.ts'
 import { jsonHeaders, pageBody, pageLinks, privateCaching, publicCaching, readVary, serverTiming } from './present.ts'
 import { type ReadAnswer, resourceOf, type Service } from './service.ts'
@@ -87,8 +88,10 @@ function readHandler(service: Service, name: string, alias: string | null, route
     const { headers, url } = c.req.raw
     return andThen(service.authenticate(headers.get('authorization')), (caller) => {
       requireScope(caller, 'read')
-      const version = chooseView(service, caller, alias, headers.get('api-version'))
+      const version = chooseView(service, caller.version, alias, headers.get('api-version'))
       c.set('view', version)
+      service.metrics.countVersion(version.version.date, caller.key)
+      requireServed(service, version)
       const view = resourceOf(version, name)
       if (resolve(view.resource.access.read, caller).kind === 'never') refuseUnreadable(caller, name)
       const consistency = parseConsistency(headers.get('consistency'), headers.get('consistency-token'), service.sealer)
@@ -118,7 +121,7 @@ const entryBytes = 1_500
 export function answerOf(
   service: Service,
   route: string,
-  { caller, view }: Pick<ReadRequest, 'caller' | 'view'>,
+  { caller, view, path }: Pick<ReadRequest, 'caller' | 'view' | 'path'>,
   read: Read,
 ): ReadAnswer {
   const position = { epoch: service.epoch, seq: read.seq }
@@ -131,8 +134,10 @@ export function answerOf(
     Vary: readVary,
     'Server-Timing': 'kept',
   }
-  if (read.links !== null) headers.Link = read.links
-  return { route, body: read.body, tag: read.tag, position, headers }
+  const life = service.lives.get(view.version)
+  tellLife(headers, life, path, read.links)
+  const { body, tag } = read
+  return { route, version: view.version, sunsetAt: life?.sunsetAt ?? null, body, tag, position, headers }
 }
 
 /** The answer to one request; `timing` is null where it was kept. */
@@ -175,10 +180,11 @@ export function keptResponse(service: Service, request: Request): Response | nul
       return null
     }
     const kept = service.answers.get(keyOf(caller, request), service.reader.generation())
-    if (!kept) return null
+    if (!kept || hasEnded(kept, service.now)) return null
     const consistency = parseConsistency(headers.get('consistency'), headers.get('consistency-token'), service.sealer)
     requirePosition(consistency, kept.position)
     const response = present(kept, headers.get('if-none-match'), null)
+    service.metrics.countVersion(kept.version, caller.key)
     service.metrics.record('GET', kept.route, response.status, service.elapsed() - start)
     return response
   } catch {

@@ -52,11 +52,11 @@ export class RecentWrites {
   keep(service: Service, place: RecordPlace, seq: Seq, record: { readonly body: string; readonly tag: string } | null) {
     const visible = record === null ? true : isVisible(place, record.body)
     if (visible === null) return
-    const { caller, view } = place
+    const { caller, view, id } = place
     const read = record !== null && visible ? { ...record, seq, links: null } : null
     this.set(keyOf(place), {
       position: { epoch: service.epoch, seq },
-      answer: read && answerOf(service, `/${view.name}/:id`, { caller, view }, read),
+      answer: read && answerOf(service, `/${view.name}/:id`, { caller, view, path: `/${view.name}/${id}` }, read),
     })
   }
 
