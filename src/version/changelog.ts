@@ -73,7 +73,7 @@ function mapped({ field, values, back }: Of<'mapValues'>, now: Shape): string {
 
 function converted({ field, toOld, toNew, loses }: Of<'convert'>, now: Shape): string {
   const [made, shown] = [formula(toNew, field), formula(toOld, field)]
-  return `\`${field}\` of ${now.name} is now \`${made}\` of what it was; older versions are shown \`${shown}\`.${loses === null ? '' : ` ${loses}`}`
+  return `\`${field}\` of ${now.name} is told in another way: what older versions have becomes \`${made}\`, and they are shown \`${shown}\`.${loses === null ? '' : ` ${loses}`}`
 }
 
 function limited({ of, from }: Of<'changeLimit'>, now: Shape): string {
