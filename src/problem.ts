@@ -25,6 +25,7 @@ const catalogue = {
     'The log no longer has what came after this position. Read the records again, and follow from there.',
   ],
   'past-not-kept': [410, 'The log does not reach back to that time any more.'],
+  'version-sunset': [410, 'The API version has ended.'],
   'precondition-failed': [412, 'The record is not at the version that the request expects.'],
   'content-too-large': [413, 'The body is larger than the limit.'],
   'unsupported-media-type': [415, 'The Content-Type is not one that this method takes.'],
@@ -68,6 +69,8 @@ export interface ProblemDetails {
   headers?: Readonly<Record<string, string>>
   /** The position of the log that the refusal was read at, where it came from a read. */
   seq?: number
+  /** The date of the API version that it is told in, where no handler has told the app. */
+  version?: string
 }
 
 export class Problem extends Error {

@@ -119,12 +119,15 @@ Reads the packages under a node_modules folder: READMEs become posts, authors us
     },
   },
   keys: {
-    usage: `bun run keys create --tenant TENANT --scopes SCOPES [--subject USER_ID]
+    usage: `bun run keys create --tenant TENANT --scopes SCOPES [--subject USER_ID] [--version VERSION]
 bun run keys list
+bun run keys pin ID VERSION
 bun run keys revoke ID
-Makes, lists and revokes API keys. SCOPES are names between commas: "read" and "write" as the API needs them, others
+Makes, lists, pins and revokes API keys. SCOPES are names between commas: "read" and "write" as the API needs them, others
 as the model's access rules name them. A key with a subject is bound by owner rules to that user's records; one
-without acts for its whole tenant. The key itself is printed once and cannot be shown again.`,
+without acts for its whole tenant. The key itself is printed once and cannot be shown again.
+A key is pinned to an API version, the newest of its day, which its requests get that name none. VERSION is the date or
+alias of a version, or "default" for whichever the model names.`,
     run: keys,
   },
   contracts: {
@@ -175,24 +178,31 @@ function noOptions(command: string, args: string[]) {
 }
 
 async function keys(args: string[]) {
-  const known = { tenant: { type: 'string' }, scopes: { type: 'string' }, subject: { type: 'string' } } as const
+  const text = { type: 'string' } as const
+  const known = { tenant: text, scopes: text, subject: text, version: text }
   const { values, positionals } = options('keys', args, known, true)
-  const [action, id, ...rest] = positionals
-  const { keysCreate, keysList, keysRevoke } = await actions()
+  const [action, id, version, ...rest] = positionals
+  const { keysCreate, keysList, keysPin, keysRevoke } = await actions()
   if (action === 'create' && !id) {
-    const { tenant, scopes, subject } = values
+    const { tenant, scopes, subject, version = 'newest' } = values
     if (!tenant || !scopes) throw new UsageError('keys', 'A key needs --tenant and --scopes.')
     const names = String(scopes).split(',')
     if (!names.every((scope) => /^[a-z][a-z0-9:_-]{0,63}$/.test(scope)))
       throw new UsageError('keys', 'Scopes are names between commas, such as read,write.')
     if (subject !== undefined && !uuidv7.test(String(subject)))
       throw new UsageError('keys', 'A subject is the id of a user, a UUID of version 7 in lower case.')
-    await keysCreate(String(tenant), [...new Set(names)], subject === undefined ? null : String(subject))
+    await keysCreate(String(tenant), {
+      ...{ scopes: [...new Set(names)], version: String(version) },
+      subject: subject === undefined ? null : String(subject),
+    })
   } else if (action === 'list' && !id) await keysList()
-  else if (action === 'revoke' && rest.length === 0) {
+  else if (action === 'pin' && rest.length === 0) {
+    if (!id || !version) throw new UsageError('keys', 'Name the id of the key, as "keys list" shows it, and a version.')
+    await keysPin(id, version)
+  } else if (action === 'revoke' && !version) {
     if (!id) throw new UsageError('keys', 'Name the id of the key, as "keys list" shows it.')
     await keysRevoke(id)
-  } else throw new UsageError('keys', 'The actions are create, list and revoke ID.')
+  } else throw new UsageError('keys', 'The actions are create, list, pin ID VERSION and revoke ID.')
 }
 
 async function contracts(args: string[]) {

@@ -11,6 +11,8 @@ export interface NewKey {
   readonly scopes: readonly string[]
   /** The id of the user that owner rules compare; null for a key that acts for the whole tenant. */
   readonly subject: string | null
+  /** The date of the API version that it is pinned to; null for none. */
+  readonly version: string | null
 }
 
 export interface KeyInfo {
@@ -18,6 +20,7 @@ export interface KeyInfo {
   readonly tenant: string
   readonly scopes: string
   readonly subject: string | null
+  readonly version: string | null
   readonly createdAt: string
   readonly revokedAt: string | null
 }
@@ -27,10 +30,10 @@ export async function createKey(primary: Primary, key: NewKey): Promise<{ id: st
   const text = `pgk_${crypto.getRandomValues(new Uint8Array(32)).toBase64({ alphabet: 'base64url', omitPadding: true })}`
   // Hexadecimal, because an id that began with a dash would be read as an option of `keys revoke`.
   const id = new Bun.CryptoHasher('sha256').update(text).digest('hex').slice(0, 12)
-  const args = [digest(text), id, key.tenant, key.scopes.join(' '), key.subject, new Date().toISOString()]
+  const args = [digest(text), id, key.tenant, key.scopes.join(' '), key.subject, key.version, new Date().toISOString()]
   await change(
     primary,
-    'insert into keys(hash, id, tenant, scopes, subject, createdAt) values (?, ?, ?, ?, ?, ?)',
+    'insert into keys(hash, id, tenant, scopes, subject, version, createdAt) values (?, ?, ?, ?, ?, ?, ?)',
     args,
   )
   return { id, key: text }
@@ -38,14 +41,15 @@ export async function createKey(primary: Primary, key: NewKey): Promise<{ id: st
 
 export async function listKeys(reader: Reader): Promise<KeyInfo[]> {
   const rows = await reader.rows(
-    'select id, tenant, scopes, subject, createdAt, revokedAt from keys order by createdAt',
+    'select id, tenant, scopes, subject, version, createdAt, revokedAt from keys order by createdAt',
     [],
   )
-  return rows.map(([id, tenant, scopes, subject, createdAt, revokedAt]) => ({
+  return rows.map(([id, tenant, scopes, subject, version, createdAt, revokedAt]) => ({
     id: String(id),
     tenant: String(tenant),
     scopes: String(scopes),
     subject: subject as string | null,
+    version: version as string | null,
     createdAt: String(createdAt),
     revokedAt: revokedAt as string | null,
   }))
@@ -60,6 +64,12 @@ export async function revokeKey(primary: Primary, id: string): Promise<void> {
   if (!found) throw new CommandError(`There is no key ${id} that could be revoked. "bun run keys list" shows them.`)
 }
 
+/** Pins a valid key to an API version by its date, or to none. */
+export async function pinKey(primary: Primary, id: string, version: string | null): Promise<void> {
+  const found = await change(primary, 'update keys set version = ? where id = ? and revokedAt is null', [version, id])
+  if (!found) throw new CommandError(`There is no valid key ${id}. "bun run keys list" shows them.`)
+}
+
 /** The key that `dev-key` keeps, where it is still valid; else null. */
 export async function keptKey(dataDir: string, reader: Reader): Promise<string | null> {
   const file = join(dataDir, 'dev-key')
@@ -69,10 +79,14 @@ export async function keptKey(dataDir: string, reader: Reader): Promise<string |
   return keyForm.test(kept) && known.length > 0 ? kept : null
 }
 
-/** Makes a key of the demo tenant and keeps it in `dev-key`, for its owner's eyes only. */
-export async function makeDevKey(dataDir: string, tenant: string, primary: Primary): Promise<string> {
+/** Makes a key that reads and writes and keeps it in `dev-key`, for its owner's eyes only. */
+export async function makeDevKey(
+  dataDir: string,
+  primary: Primary,
+  { tenant, version }: Pick<NewKey, 'tenant' | 'version'>,
+): Promise<string> {
   const file = join(dataDir, 'dev-key')
-  const { key } = await createKey(primary, { tenant, scopes: ['read', 'write'], subject: null })
+  const { key } = await createKey(primary, { tenant, scopes: ['read', 'write'], subject: null, version })
   mkdirSync(dataDir, { recursive: true, mode: 0o700 })
   writeFileSync(file, `${key}\n`, { mode: 0o600 })
   chmodSync(file, 0o600)

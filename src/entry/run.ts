@@ -6,7 +6,7 @@ import { migrateWhole } from './backfill.ts'
 import { type RunningServer, startServer } from './bun.ts'
 import { type RunningEdge, startEdge } from './edge.ts'
 import type { ImportReport } from './import.ts'
-import { createKey, keptKey, listKeys, makeDevKey, revokeKey } from './keys.ts'
+import { createKey, keptKey, listKeys, makeDevKey, pinKey, revokeKey } from './keys.ts'
 import { checkAddress } from './listen.ts'
 import { CommandError, type Node, openNode, projectRoot } from './node.ts'
 import { readEdgeSettings, readSettings, type Settings, tenantForm } from './settings.ts'
@@ -66,7 +66,10 @@ async function fill(node: Node, { dataDir }: Settings): Promise<string> {
     const sql = "insert or ignore into meta(name, value) values ('imported', 'yes')"
     await node.primary.commit({ steps: [{ sql, args: [] }] })
   }
-  return (await keptKey(dataDir, node.reader)) ?? (await makeDevKey(dataDir, demoTenant, node.primary))
+  return (
+    (await keptKey(dataDir, node.reader)) ??
+    (await makeDevKey(dataDir, node.primary, { tenant: demoTenant, version: versionOf('newest') }))
+  )
 }
 
 /** Serves the data folder as it is, or a copy of the primary's data in it. */
@@ -176,20 +179,46 @@ function reportText({ packages, skipped, ...written }: ImportReport): string {
   return lines.join('\n')
 }
 
-export async function keysCreate(tenant: string, scopes: readonly string[], subject: string | null) {
-  const key = { tenant: tenantOf(tenant), scopes, subject }
+/** The date of a version that is named by its date or alias, or as the newest; null for `default`, which pins to none. */
+function versionOf(name: string): string | null {
+  const { versions } = model
+  if (name === 'default') return null
+  const found =
+    name === 'newest' ? versions.at(-1) : versions.find(({ date, alias }) => name === date || name === alias)
+  if (found) return found.date
+  const known = versions.map(({ date, alias }) => `${date} (${alias})`).join(', ')
+  throw new CommandError(
+    `There is no API version "${name}"; there are ${known}, and "default" for what the model names.`,
+  )
+}
+
+export async function keysCreate(
+  tenant: string,
+  { scopes, subject, version }: { scopes: readonly string[]; subject: string | null; version: string },
+) {
+  const key = { tenant: tenantOf(tenant), scopes, subject, version: versionOf(version) }
   const made = await withNode((node) => createKey(node.primary, key))
   console.log(made.key)
-  console.error(`Key ${made.id} of ${tenant} with ${scopes.join(', ')}. It is not shown again.`)
+  const pin = key.version ?? 'the default version'
+  console.error(`Key ${made.id} of ${tenant} with ${scopes.join(', ')}, pinned to ${pin}. It is not shown again.`)
+}
+
+export async function keysPin(id: string, name: string) {
+  const version = versionOf(name)
+  await withNode((node) => pinKey(node.primary, id, version))
+  const what = version === null ? `${id} is pinned to no version` : `Pinned ${id} to ${version}`
+  console.log(`${what}. Servers follow within ${limits.keyTrustMsMax / 1_000} seconds.`)
 }
 
 export async function keysList() {
   const keys = await withNode((node) => listKeys(node.reader))
   if (keys.length === 0)
     console.error('There is no key. Make one: bun run keys create --tenant TENANT --scopes read,write')
-  for (const { id, tenant, scopes, subject, createdAt, revokedAt } of keys) {
+  for (const { id, tenant, scopes, subject, version, createdAt, revokedAt } of keys) {
     const state = revokedAt ? `revoked ${revokedAt}` : 'valid'
-    console.log([id, tenant, scopes.replaceAll(' ', ','), subject ?? '-', createdAt, state].join('\t'))
+    console.log(
+      [id, tenant, scopes.replaceAll(' ', ','), subject ?? '-', version ?? 'default', createdAt, state].join('\t'),
+    )
   }
 }
 

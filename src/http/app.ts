@@ -1,6 +1,6 @@
 import { type Context, Hono } from 'hono'
 import type { Seq } from '../log/position.ts'
-import { assert, Problem, problemCodes, problemType } from '../problem.ts'
+import { assert, Problem } from '../problem.ts'
 import { limits } from '../schema/limits.ts'
 import { andThen, type Soon } from '../soon.ts'
 import type { Reader } from '../store/reader.ts'
@@ -8,10 +8,13 @@ import { buildViews, type View } from '../version/view.ts'
 import { createAuthenticate } from './auth.ts'
 import { hasLongBody } from './body.ts'
 import { allowOrigin, optionsHeaders } from './cors.ts'
+import { addDocuments } from './documents.ts'
 import { feedHandler } from './feed.ts'
 import { Followers } from './followers.ts'
 import { hasSoundHost } from './guard.ts'
 import { KeptAnswers } from './kept-answers.ts'
+import { livesOf, tellLife } from './life.ts'
+import { viewNamed } from './negotiation.ts'
 import { baseHeaders, jsonHeaders, problemResponse } from './present.ts'
 import { historyHandler, keptResponse, listHandler, recordHandler } from './reads.ts'
 import type { AppOptions, Local, Service, Through } from './service.ts'
@@ -35,6 +38,7 @@ export function createApp(options: AppOptions): App {
     ...options,
     views,
     defaultView,
+    lives: livesOf(views.values()),
     authenticate: createAuthenticate(options),
     answers: new KeptAnswers(options.reader),
     cacheHit: `Perigee-${options.region}; hit`,
@@ -47,9 +51,10 @@ export function createApp(options: AppOptions): App {
   addOperations(hono, service)
   addDocuments(hono, service)
   hono.notFound((c) => {
-    const names = [...defaultView.resources.keys()].map((name) => `/${name}`).join(', ')
+    const { version, resources } = viewNamed(service, c.req.raw, c.req.path)
+    const names = [...resources.keys()].map((name) => `/${name}`).join(', ')
     throw new Problem('not-found', {
-      detail: `There is no ${c.req.path.slice(0, 100)}; the resources are ${names}; see /docs.`,
+      detail: `There is no ${c.req.path.slice(0, 100)}; the resources of ${version.date} are ${names}; see /docs.`,
     })
   })
   hono.onError((error, c) => failure(service, error, c))
@@ -74,8 +79,7 @@ function serve(service: Service, local: Local, request: Request): Soon<Response>
 
 /** What the node puts around its own answer. A problem of its own was read at no position of the log, so it tells none. */
 function around(service: Service, through: Through, local: Local, request: Request): Soon<Response> {
-  const fail = (error: unknown) =>
-    problemAnswer(service, error, request, new URL(request.url).pathname, service.defaultView)
+  const fail = (error: unknown) => problemAnswer(service, error, request, new URL(request.url).pathname)
   try {
     const response = through.answer(request, local, service)
     return response instanceof Promise ? response.catch(fail) : response
@@ -185,27 +189,6 @@ function addOperations(hono: Hono, service: Service) {
   for (const path of ['/livez', '/readyz', '/metrics']) refuseOthers(hono, path, 'GET, HEAD, OPTIONS')
 }
 
-function addDocuments(hono: Hono, service: Service) {
-  hono.get('/openapi.json', async () => {
-    const { openApiDocument } = await import('./openapi.ts')
-    const text = openApiDocument(service.model, service.defaultView)
-    return new Response(text, { headers: { ...jsonHeaders, 'Cache-Control': 'public, max-age=60' } })
-  })
-  hono.get('/docs', async () => {
-    const { docsPage } = await import('./docs.ts')
-    return docsPage(service.model.title)
-  })
-  hono.get('/docs/scalar.js', () => service.docsScript())
-  hono.get('/', () => new Response(null, { status: 302, headers: { ...baseHeaders, Location: '/docs' } }))
-  hono.get('/problems/:code', (c) => {
-    const code = problemCodes.find((each) => each === c.req.param('code'))
-    if (!code) throw new Problem('not-found', { detail: 'There is no such problem type.' })
-    return new Response(JSON.stringify(problemType(code)), {
-      headers: { ...jsonHeaders, 'Cache-Control': 'public, max-age=3600' },
-    })
-  })
-}
-
 async function positionOf(reader: Reader): Promise<Seq> {
   const [row] = await reader.rows('select max(seq) from changes', [])
   return Number(row?.[0] ?? 0) as Seq
@@ -219,9 +202,8 @@ function nullWhereAway(error: unknown): null {
 
 /** What a handler threw as an answer, at the position that it was read at, or without where the database is away. */
 async function failure(service: Service, error: unknown, c: Context): Promise<Response> {
-  const view: View | undefined = c.get('view')
   const answer = (told: unknown, position?: Readonly<Record<string, string>>) =>
-    problemAnswer(service, told, c.req.raw, c.req.path, view ?? service.defaultView, position)
+    problemAnswer(service, told, c.req.raw, c.req.path, c.get('view'), position)
   if (!(error instanceof Problem) || error.status >= 500) return answer(error)
   const seq = error.details.seq ?? (await positionOf(service.reader).catch((fault: Error) => fault))
   if (seq instanceof Error) return answer(seq instanceof Problem ? error : seq)
@@ -234,12 +216,16 @@ function problemAnswer(
   error: unknown,
   request: Request,
   path: string,
-  view: View,
+  chosen?: View,
   position: Readonly<Record<string, string>> = {},
 ): Response {
-  const headers: Record<string, string> = { 'API-Version': view.version.date, ...position }
+  const problem = error instanceof Problem ? error : faultOf(service, error)
+  const view = chosen ?? service.views.get(problem.details.version ?? '') ?? viewNamed(service, request, path)
+  const { date } = view.version
+  const headers: Record<string, string> = { 'API-Version': date, ...position }
+  tellLife(headers, service.lives.get(date), path, null)
   if (hasLongBody(request)) headers.Connection = 'close'
-  return problemResponse(error instanceof Problem ? error : faultOf(service, error), path, headers)
+  return problemResponse(problem, path, headers)
 }
 
 function faultOf(service: Service, error: unknown): Problem {

@@ -17,7 +17,7 @@ export interface AuthOptions {
 }
 
 const keysKept = 10_000
-const findSql = 'select id, tenant, scopes, subject from keys where hash = ? and revokedAt is null'
+const findSql = 'select id, tenant, scopes, subject, version from keys where hash = ? and revokedAt is null'
 
 /** `pgk_` and 256 random bits as URL-safe base64. */
 export const keyForm = /^pgk_[\w-]{43}$/
@@ -38,7 +38,7 @@ export function createAuthenticate({ reader, digest, now, publicTenant }: AuthOp
       trusted.delete(authorization)
       throw unauthorized('The API key is unknown or was revoked.')
     }
-    const caller = callerOf(String(row[0]), String(row[1]) as TenantId, String(row[2]), row[3] as string | null)
+    const caller = callerOf(row as unknown as KeyRow)
     if (trusted.size >= keysKept) trusted.delete(trusted.keys().next().value ?? '')
     trusted.set(authorization, { caller, until: now() + limits.keyTrustMsMax })
     return caller
@@ -54,11 +54,16 @@ export function createAuthenticate({ reader, digest, now, publicTenant }: AuthOp
   }
 }
 
-function callerOf(id: string, tenant: TenantId, scopes: string, subject: string | null): Caller {
-  const base = { tenant, scopes: new Set(scopes.split(' ').filter((scope) => scope !== '')) }
+type KeyRow = [id: string, tenant: TenantId, scopes: string, subject: string | null, version: string | null]
+
+function callerOf([key, tenant, scopes, subject, version]: KeyRow): Caller {
+  const base = {
+    ...{ key, tenant, scopes: new Set(scopes.split(' ').filter((scope) => scope !== '')) },
+    ...(version !== null && { version }),
+  }
   return subject === null
-    ? { ...base, kind: 'service', actor: `key:${id}` }
-    : { ...base, kind: 'user', subject, actor: `key:${id} user:${subject}` }
+    ? { ...base, kind: 'service', actor: `key:${key}` }
+    : { ...base, kind: 'user', subject, actor: `key:${key} user:${subject}` }
 }
 
 function unauthorized(detail: string): Problem {

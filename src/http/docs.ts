@@ -1,11 +1,12 @@
-import { baseHeaders } from './present.ts'
+import type { Model } from '../schema/model.ts'
+import type { Version } from '../schema/versions.ts'
+import { newNonce, pageResponse } from './page.ts'
 
 /**
- * What Scalar is told: the document is ours, and nothing of it or of its reader goes anywhere else. Its defaults would
- * load fonts, offer an assistant and link to services of its makers.
+ * What Scalar is told: the documents are ours, and nothing of them or of their reader goes anywhere else. Its defaults
+ * would load fonts, offer an assistant and link to services of its makers.
  */
-const configuration = JSON.stringify({
-  url: '/openapi.json',
+const configuration = {
   authentication: { preferredSecurityScheme: 'apiKey' },
   agent: { disabled: true },
   mcp: { disabled: true },
@@ -15,54 +16,35 @@ const configuration = JSON.stringify({
   withDefaultFonts: false,
   documentDownloadType: 'json',
   orderSchemaPropertiesBy: 'preserve',
-})
-
-/** An orbit, and the point of it nearest the earth. */
-const icon =
-  '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><ellipse cx="16" cy="16" rx="14" ry="10" fill="none" stroke="#8892a6" stroke-width="2"/><circle cx="10" cy="16" r="5" fill="#2b6cb0"/><circle cx="2.5" cy="16" r="2.5" fill="#dd6b20"/></svg>'
-
-/** Only this server's files, and of the page's own scripts only the one that has the nonce. */
-function policyFor(nonce: string): string {
-  return [
-    "default-src 'none'",
-    `script-src 'self' 'nonce-${nonce}'`,
-    "style-src 'self' 'unsafe-inline'",
-    "img-src 'self' data: blob:",
-    "font-src 'self' data:",
-    "connect-src 'self'",
-    "worker-src 'self' blob:",
-    "base-uri 'none'",
-    "form-action 'none'",
-    "frame-ancestors 'none'",
-  ].join('; ')
 }
 
-/** The documentation page: Scalar over `/openapi.json`, every file from this server. */
-export function docsPage(title: string): Response {
-  const name = title.replaceAll(/[&<>"]/g, '')
-  const nonce = crypto.getRandomValues(new Uint8Array(16)).toBase64()
-  const html = `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${name}: API reference</title>
-<link rel="icon" href="data:image/svg+xml,${encodeURIComponent(icon)}">
-</head>
-<body>
-<div id="app"></div>
-<noscript>This page needs JavaScript. What it shows is in <a href="/openapi.json">/openapi.json</a>.</noscript>
+/** Each version's document, the newest first; the page opens with the default. */
+function sourcesOf({ defaultVersion }: Model, versions: readonly Version[]) {
+  return versions.toReversed().map(({ date, alias, deprecated }) => ({
+    title: `${date} (${alias})${deprecated === null ? '' : ', deprecated'}`,
+    ...{ slug: alias, url: `/${alias}/openapi.json`, default: date === defaultVersion.date },
+  }))
+}
+
+/** The documentation page: Scalar over the documents of these versions, every file from this server. */
+export function docsPage(model: Model, versions: readonly Version[]): Response {
+  const nonce = newNonce()
+  const options = JSON.stringify({ ...configuration, sources: sourcesOf(model, versions) })
+  return pageResponse({
+    title: `${model.title}: API reference`,
+    body: `<div id="app"></div>
+<noscript>This page needs JavaScript. What it shows is in <a href="/openapi.json">/openapi.json</a>; what changed is in <a href="/changelog">/changelog</a>.</noscript>
 <script src="/docs/scalar.js"></script>
-<script nonce="${nonce}">Scalar.createApiReference('#app', ${configuration})</script>
-</body>
-</html>
-`
-  return new Response(html, {
-    headers: {
-      ...baseHeaders,
-      'Content-Type': 'text/html; charset=utf-8',
-      'Content-Security-Policy': policyFor(nonce),
-      'Cache-Control': 'no-cache',
-    },
+<script nonce="${nonce}">Scalar.createApiReference('#app', ${options})</script>`,
+    policy: [
+      // Of the page's own scripts, only the one that has the nonce.
+      `script-src 'self' 'nonce-${nonce}'`,
+      "style-src 'self' 'unsafe-inline'",
+      "img-src 'self' data: blob:",
+      "font-src 'self' data:",
+      "connect-src 'self'",
+      "worker-src 'self' blob:",
+    ],
+    caching: 'no-cache',
   })
 }

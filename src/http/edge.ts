@@ -4,14 +4,13 @@ import { limits } from '../schema/limits.ts'
 import { andThen, type Soon } from '../soon.ts'
 import type { Replica, ReplicaState } from '../store/replica.ts'
 import type { ResourceView } from '../version/view.ts'
-import { requireScope } from './auth.ts'
 import { readBytes } from './body.ts'
 import { EdgeNumbers, type Reason } from './edge-numbers.ts'
 import { type Exchange, Link, messageOf, nothing, responseTo, watchPrimary } from './forward.ts'
-import { type Consistency, chooseView, parseConsistency, requestIdOf } from './negotiation.ts'
+import { type Consistency, parseConsistency, requestIdOf } from './negotiation.ts'
 import { present } from './reads.ts'
-import { RecentWrites, type RecordPlace, recordPath } from './recent-writes.ts'
-import { type Local, resourceOf, type Service, type Through } from './service.ts'
+import { placeOf, RecentWrites, recordPath } from './recent-writes.ts'
+import type { Local, Service, Through } from './service.ts'
 
 export interface EdgeOptions {
   /** Of the primary, or of another edge: `http://host:port` or `https://host`. */
@@ -160,14 +159,16 @@ class Routing {
   private async readRecentWrite(visit: Visit, here: Position, token: Position | null): Promise<Response | null> {
     const { request, service } = visit
     const start = service.elapsed()
-    const place = await this.placeOf(visit)
+    const place = await placeOf(request, service)
     const write = place && this.recent.find(place, here)
     if (!place || !write || (token !== null && !isAtLeast(write.position, token))) return null
     this.numbers.reads['recent-write']++
+    service.metrics.countVersion(place.view.version, place.caller.key)
     if (write.answer === null) {
       throw new Problem('not-found', {
         detail: `There is no ${place.view.name} with this id.`,
         headers: { 'Consistency-Token': service.sealer.seal(write.position) },
+        version: place.view.version,
       })
     }
     const told = service.sealer.seal(write.position)
@@ -175,21 +176,6 @@ class Routing {
     const response = present(write.answer, request.headers.get('if-none-match'), origin)
     service.metrics.record(request.method, write.answer.route, response.status, service.elapsed() - start)
     return response
-  }
-
-  /** Which record a request reads for whom; null where it reads none, or where it is refused, which the way around tells. */
-  private async placeOf({ request: { url, headers }, service }: Visit): Promise<RecordPlace | null> {
-    const path = recordPath(url)
-    if (path === null) return null
-    try {
-      const caller = await service.authenticate(headers.get('authorization'))
-      requireScope(caller, 'read')
-      const view = chooseView(service, caller, path.alias, headers.get('api-version'))
-      return { caller, view: resourceOf(view, path.name), id: path.id }
-    } catch (error) {
-      if (error instanceof Problem) return null
-      throw error
-    }
   }
 
   /** The primary's answer. Where it has none, or only a failure, what `otherwise` answers, if there is such. */
@@ -291,6 +277,7 @@ function consistencyOf({ headers }: Request, { sealer }: Service): Consistency |
 
 /** Whether a URL is of the model's records, and not of what every node says of itself. */
 function isOfRecords({ request, service: { views } }: Visit): boolean {
-  const first = /^https?:\/\/[^/]+\/([^/?#]*)/.exec(request.url)?.[1] ?? ''
-  return views.has(first) || [...views.values()].some((view) => view.resources.has(first))
+  const [, first = '', second = ''] = /^https?:\/\/[^/]+\/([^/?#]*)(?:\/([^/?#]*))?/.exec(request.url) ?? []
+  const name = views.has(first) ? second : first
+  return [...views.values()].some((view) => view.resources.has(name))
 }

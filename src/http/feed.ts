@@ -6,6 +6,7 @@ import { type FeedQuery, parseFeedQuery } from '../read/feed-query.ts'
 import { requireScope } from './auth.ts'
 import { EventStream } from './event-stream.ts'
 import { eventText, type Followers, mustRefetch } from './followers.ts'
+import { type Life, requireServed, tellLife } from './life.ts'
 import { chooseView } from './negotiation.ts'
 import { baseHeaders, jsonHeaders, privateCaching, problemText, readVary } from './present.ts'
 import type { Service } from './service.ts'
@@ -26,8 +27,10 @@ export function feedHandler(service: Service, followers: Followers, alias: strin
     const { headers, url } = c.req.raw
     const caller = await service.authenticate(headers.get('authorization'))
     requireScope(caller, 'read')
-    const view = chooseView(service, caller, alias, headers.get('api-version'))
+    const view = chooseView(service, caller.version, alias, headers.get('api-version'))
     c.set('view', view)
+    service.metrics.countVersion(view.version.date, caller.key)
+    requireServed(service, view)
     const at = url.indexOf('?')
     const query = parseFeedQuery(view, at < 0 ? '' : url.slice(at))
     const { resource, id, fields } = query
@@ -80,17 +83,20 @@ async function answerPage(request: FeedRequest): Promise<Response> {
   const next = tokenOf(page.reached)
   const type = query.format === 'cloudevents' ? 'application/cloudevents-batch+json' : 'application/json'
   const body = query.format === 'cloudevents' ? `[${texts.join()}]` : `{"data":[${texts.join()}],"next":"${next}"}`
-  return new Response(body, {
-    headers: {
-      ...jsonHeaders,
-      'Content-Type': type,
-      'API-Version': interest.view.version.date,
-      'Consistency-Token': next,
-      'Cache-Control': privateCaching,
-      Vary: `${readVary}, Accept`,
-      Link: `<${linkOf(request, next)}>; rel="next"`,
-    },
-  })
+  const headers = {
+    ...jsonHeaders,
+    'Content-Type': type,
+    'API-Version': interest.view.version.date,
+    'Consistency-Token': next,
+    'Cache-Control': privateCaching,
+    Vary: `${readVary}, Accept`,
+  }
+  tellLife(headers, lifeOf(request), request.path, `<${linkOf(request, next)}>; rel="next"`)
+  return new Response(body, { headers })
+}
+
+function lifeOf({ service, interest }: FeedRequest): Life | undefined {
+  return service.lives.get(interest.view.version.date)
 }
 
 /** The same request from another position on. */
@@ -120,17 +126,15 @@ async function answerStream(request: FeedRequest): Promise<Response> {
   const { service, followers, query, interest } = request
   const { headers } = request.request
   const stream = new EventStream()
-  const open = {
-    status: 200,
-    headers: {
-      ...baseHeaders,
-      'Content-Type': 'text/event-stream',
-      'API-Version': interest.view.version.date,
-      'Cache-Control': 'no-store',
-      'X-Accel-Buffering': 'no',
-      Vary: `${readVary}, Accept`,
-    },
+  const told = {
+    ...baseHeaders,
+    'Content-Type': 'text/event-stream',
+    'API-Version': interest.view.version.date,
+    'Cache-Control': 'no-store',
+    'X-Accel-Buffering': 'no',
+    Vary: `${readVary}, Accept`,
   }
+  tellLife(told, lifeOf(request), request.path, null)
   try {
     const position = await startOf(request, headers.get('last-event-id'))
     const leave = followers.follow({
@@ -147,7 +151,7 @@ async function answerStream(request: FeedRequest): Promise<Response> {
     if (!(error instanceof Problem) || !isReset(error) || headers.get('last-event-id') === null) throw error
     stream.end(resetText(error))
   }
-  return new Response(stream.readable, open)
+  return new Response(stream.readable, { headers: told })
 }
 
 function isReset({ code }: Problem): boolean {

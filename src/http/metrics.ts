@@ -1,3 +1,4 @@
+import { limits } from '../schema/limits.ts'
 import type { PrimaryStats } from '../store/primary.ts'
 import type { KeptAnswers } from './kept-answers.ts'
 
@@ -15,6 +16,8 @@ type SeriesByStatus = Map<number, Series>
 /** Counts requests by what they were and how they ended; renders the Prometheus text format 0.0.4. */
 export class Metrics {
   private readonly seriesByMethodByRoute = new Map<string, Map<string, SeriesByStatus>>()
+  private readonly requestsByKeyByVersion = new Map<string, Map<string, { count: number }>>()
+  private versionSeries = 0
   private readonly uptimeMs: () => number
   private readonly more: () => readonly string[]
 
@@ -33,6 +36,26 @@ export class Metrics {
     series.seconds += seconds
     const bucket = bounds.findIndex((bound) => seconds <= bound)
     if (bucket >= 0) series.buckets[bucket] = (series.buckets[bucket] ?? 0) + 1
+  }
+
+  /** A request at an API version, by its date, with a key, by its id; none is `anonymous`. Keys above the limit are `other`. */
+  countVersion(version: string, key = 'anonymous') {
+    const known = this.requestsByKeyByVersion.get(version)?.get(key)
+    if (known) known.count++
+    else if (key !== 'other' && this.versionSeries >= limits.versionSeriesMax) this.countVersion(version, 'other')
+    else {
+      const byKey = this.requestsByKeyByVersion.get(version) ?? new Map<string, { count: number }>()
+      this.requestsByKeyByVersion.set(version, byKey.set(key, { count: 1 }))
+      this.versionSeries++
+    }
+  }
+
+  private *versionLines(): Generator<string> {
+    const name = 'perigee_version_requests_total'
+    yield `# HELP ${name} Requests that this node itself answered, by API version and id of the key.`
+    yield `# TYPE ${name} counter`
+    for (const [version, byKey] of this.requestsByKeyByVersion)
+      for (const [key, { count }] of byKey) yield `${name}{version="${version}",key="${key}"} ${count}`
   }
 
   private seriesOf(method: string, route: string, status: number): Series {
@@ -76,6 +99,7 @@ export class Metrics {
       lines.push(`perigee_http_request_duration_seconds_count{${labels}} ${series.count}`)
     }
     lines.push(
+      ...this.versionLines(),
       ...known('perigee_log_position', 'The number of the last change in the log.', gauges.seq),
       ...(gauges.primary ? writerLines(gauges.primary) : []),
       ...metric(

@@ -1,6 +1,5 @@
 import { isAtLeast, type Position, type TokenSealer } from '../log/position.ts'
 import { Problem } from '../problem.ts'
-import type { Caller } from '../schema/access.ts'
 import { limits } from '../schema/limits.ts'
 import type { View } from '../version/view.ts'
 import type { CommandKind, Condition } from '../write/command.ts'
@@ -11,15 +10,14 @@ export interface Views {
   readonly defaultView: View
 }
 
-/** The view of a request: by URL alias, else by header, else what its key is pinned to, else the model's default. */
+/** The view of a request: by URL alias, else by header, else what its key is pinned to (`pin`), else the model's default. */
 export function chooseView(
   { views, defaultView }: Views,
-  caller: Caller,
+  pin: string | undefined,
   alias: string | null,
   header: string | null,
 ): View {
-  if (alias === null && header === null)
-    return caller.version === undefined ? defaultView : pinned(views, caller.version)
+  if (alias === null && header === null) return pin === undefined ? defaultView : pinned(views, pin)
   const byAlias = alias === null ? undefined : views.get(alias)
   const byHeader = header === null ? undefined : views.get(header)
   if (alias !== null && header !== null && byAlias !== byHeader) {
@@ -34,6 +32,11 @@ export function chooseView(
     detail,
     errors: [{ header: 'API-Version', code: 'unknown-version', message: detail }],
   })
+}
+
+/** The view that a request names by its URL or header, before anything of it has been checked; else the default. */
+export function viewNamed({ views, defaultView }: Views, { headers }: Request, path: string): View {
+  return views.get(path.split('/')[1] ?? '') ?? views.get(headers.get('api-version') ?? '') ?? defaultView
 }
 
 function pinned(views: ReadonlyMap<string, View>, date: string): View {

@@ -4,7 +4,7 @@ import type { Model } from '../schema/model.ts'
 import type { View } from '../version/view.ts'
 import { batchRoute } from './openapi/batch.ts'
 import { changesRoute } from './openapi/changes.ts'
-import { type Draft, versionDates } from './openapi/draft.ts'
+import { type Draft, type Route, versionDates } from './openapi/draft.ts'
 import { nodeRoutes } from './openapi/node.ts'
 import { type Parts, subjectOf } from './openapi/operation.ts'
 import { problemResponses } from './openapi/problem.ts'
@@ -52,18 +52,21 @@ function generate(model: Model, view: View): object {
     problems: problemResponses(draft),
     schemas: recordSchemas(draft),
   }
-  const routes = [
-    ...[...view.resources.values()].flatMap((each) => {
-      const subject = subjectOf(draft, each, parts)
-      return resourceOperations.map((operation) => operation(subject))
-    }),
-    batchRoute(draft, parts),
-    changesRoute(draft, parts),
-    ...nodeRoutes(draft, parts),
-  ]
+  const routes = [...ofVersion(draft, parts), ...nodeRoutes(draft, parts)]
   for (const route of routes) draft.registry.registerPath(route)
   const { webhooks: _, ...document } = app.getOpenAPI31Document(headOf(draft))
   return document
+}
+
+/** The operations on records. Those of a version that has an end say so, also while that is to come. */
+function ofVersion(draft: Draft, parts: Parts): Route[] {
+  const { resources, version } = draft.view
+  const ofResources = [...resources.values()].flatMap((each) => {
+    const subject = subjectOf(draft, each, parts)
+    return resourceOperations.map((operation) => operation(subject))
+  })
+  const routes = [...ofResources, batchRoute(draft, parts), changesRoute(draft, parts)]
+  return version.deprecated === null ? routes : routes.map((route) => ({ ...route, deprecated: true }))
 }
 
 function headOf(draft: Draft) {
@@ -87,10 +90,12 @@ function headOf(draft: Draft) {
 }
 
 function about(draft: Draft): string {
-  const { date, alias, notes } = draft.view.version
+  const { date, alias, notes, deprecated, sunset } = draft.view.version
   const dates = versionDates(draft)
   const others = dates.length > 1 ? ` There are ${dates.join(', ')}.` : ''
-  return `${notes} This is version ${date}: ask for it with \`API-Version: ${date}\`, or put \`/${alias}\` before the path.${others}
+  const end = sunset === null ? '' : ` and ends on ${sunset}`
+  const life = deprecated === null ? '' : ` It is deprecated from ${deprecated} on${end}.`
+  return `${notes} This is version ${date}: ask for it with \`API-Version: ${date}\`, or put \`/${alias}\` before the path.${life}${others} What changed at each is in [the changelog](/changelog).
 
 - Every answer carries a \`Consistency-Token\`; send it back, and nothing older is read.
 - Every record has an \`ETag\`; send it as \`If-Match\`, and no change of another is lost.

@@ -12,6 +12,7 @@ import type { ResourceView } from '../version/view.ts'
 import { parseId } from '../write/command.ts'
 import { refuseUnreadable, requireScope } from './auth.ts'
 import { dependency } from './kept-answers.ts'
+import { hasEnded, requireServed, tellLife } from './life.ts'
 import { type Consistency, chooseView, matchesTag, parseConsistency, requirePosition } from './negotiation.ts'
 import { jsonHeaders, pageBody, pageLinks, privateCaching, publicCaching, readVary, serverTiming } from './present.ts'
 import { type ReadAnswer, resourceOf, type Service } from './service.ts'
@@ -129,8 +130,10 @@ function readHandler(service: Service, name: string, alias: string | null, route
     const { headers, url } = c.req.raw
     return andThen(service.authenticate(headers.get('authorization')), (caller) => {
       requireScope(caller, 'read')
-      const version = chooseView(service, caller, alias, headers.get('api-version'))
+      const version = chooseView(service, caller.version, alias, headers.get('api-version'))
       c.set('view', version)
+      service.metrics.countVersion(version.version.date, caller.key)
+      requireServed(service, version)
       const view = resourceOf(version, name)
       if (resolve(view.resource.access.read, caller).kind === 'never') refuseUnreadable(caller, name)
       const consistency = parseConsistency(headers.get('consistency'), headers.get('consistency-token'), service.sealer)
@@ -155,7 +158,7 @@ function readHandler(service: Service, name: string, alias: string | null, route
 export function answerOf(
   service: Service,
   route: string,
-  { caller, view }: Pick<ReadRequest, 'caller' | 'view'>,
+  { caller, view, path }: Pick<ReadRequest, 'caller' | 'view' | 'path'>,
   read: Omit<Read, 'depends' | 'reached'>,
 ): ReadAnswer {
   const position = { epoch: service.epoch, seq: read.seq }
@@ -169,8 +172,10 @@ export function answerOf(
     'Server-Timing': 'kept',
     'Cache-Status': service.cacheMiss,
   }
-  if (read.links !== null) headers.Link = read.links
-  return { route, body: read.body, tag: read.tag, position, headers }
+  const life = service.lives.get(view.version)
+  tellLife(headers, life, path, read.links)
+  const { body, tag } = read
+  return { route, version: view.version, sunsetAt: life?.sunsetAt ?? null, body, tag, position, headers }
 }
 
 /** Where an answer comes from: it was just read, in the time of its stages; or kept, and is still true at a position. */
@@ -223,13 +228,14 @@ export function keptResponse(service: Service, request: Request): Response | nul
       return null
     }
     const kept = service.answers.find(keyOf(caller, request))
-    if (!kept) return null
+    if (!kept || hasEnded(kept.answer, service.now)) return null
     const { answer, seq } = kept
     const position = { epoch: service.epoch, seq }
     const consistency = parseConsistency(headers.get('consistency'), headers.get('consistency-token'), service.sealer)
     requirePosition(consistency, position)
     const origin = { kind: 'kept', token: service.sealer.seal(position), status: service.cacheHit } as const
     const response = present(answer, headers.get('if-none-match'), origin)
+    service.metrics.countVersion(answer.version, caller.key)
     service.metrics.record('GET', answer.route, response.status, service.elapsed() - start)
     return response
   } catch {

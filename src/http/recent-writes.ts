@@ -1,11 +1,14 @@
 import type { Position, Seq } from '../log/position.ts'
-import { assert } from '../problem.ts'
+import { assert, Problem } from '../problem.ts'
 import { type Caller, callerIdentity, predicateFields, predicateHolds, resolve } from '../schema/access.ts'
 import { toStored } from '../schema/field.ts'
 import { limits } from '../schema/limits.ts'
 import type { ResourceView } from '../version/view.ts'
+import { requireScope } from './auth.ts'
+import { requireServed } from './life.ts'
+import { chooseView } from './negotiation.ts'
 import { answerOf } from './reads.ts'
-import type { ReadAnswer, Service } from './service.ts'
+import { type ReadAnswer, resourceOf, type Service } from './service.ts'
 
 /** A record as one caller sees it in one version of the API. */
 export interface RecordPlace {
@@ -52,11 +55,11 @@ export class RecentWrites {
   keep(service: Service, place: RecordPlace, seq: Seq, record: { readonly body: string; readonly tag: string } | null) {
     const visible = record === null ? true : isVisible(place, record.body)
     if (visible === null) return
-    const { caller, view } = place
+    const { caller, view, id } = place
     const read = record !== null && visible ? { ...record, seq, links: null } : null
     this.set(keyOf(place), {
       position: { epoch: service.epoch, seq },
-      answer: read && answerOf(service, `/${view.name}/:id`, { caller, view }, read),
+      answer: read && answerOf(service, `/${view.name}/:id`, { caller, view, path: `/${view.name}/${id}` }, read),
     })
   }
 
@@ -105,6 +108,22 @@ function isVisible({ caller, view }: RecordPlace, body: string): boolean | null 
     },
     caller.kind === 'user' ? caller.subject : null,
   )
+}
+
+/** Which record a request reads for whom; null where it reads none, or where it is refused, which the way around tells. */
+export async function placeOf({ url, headers }: Request, service: Service): Promise<RecordPlace | null> {
+  const path = recordPath(url)
+  if (path === null) return null
+  try {
+    const caller = await service.authenticate(headers.get('authorization'))
+    requireScope(caller, 'read')
+    const view = chooseView(service, caller.version, path.alias, headers.get('api-version'))
+    requireServed(service, view)
+    return { caller, view: resourceOf(view, path.name), id: path.id }
+  } catch (error) {
+    if (error instanceof Problem) return null
+    throw error
+  }
 }
 
 /** A record's path, after an origin or not, without a query: `/v1/posts/ID` or `/posts/ID`. */

@@ -8,6 +8,7 @@ import type { Reader } from '../store/reader.ts'
 import type { ResourceView, View } from '../version/view.ts'
 import type { Authenticate } from './auth.ts'
 import type { KeptAnswers } from './kept-answers.ts'
+import type { Life } from './life.ts'
 import type { Metrics } from './metrics.ts'
 
 /** What an app is made of. The entry builds it; nothing here knows which drivers they are. */
@@ -58,6 +59,8 @@ export interface Service extends AppOptions {
   readonly views: ReadonlyMap<string, View>
   /** What requests get that name no version. */
   readonly defaultView: View
+  /** The lives of the versions that have an end, by their dates. */
+  readonly lives: ReadonlyMap<string, Life>
   readonly authenticate: Authenticate
   readonly answers: KeptAnswers
   /** What Cache-Status says of an answer that was kept, and of one that was not (RFC 9211). */
@@ -68,6 +71,9 @@ export interface Service extends AppOptions {
 /** What a read answers, kept for whoever asks the same for as long as it is true. */
 export interface ReadAnswer {
   readonly route: string
+  /** The date of its API version, and when that ends; null where it does not. */
+  readonly version: string
+  readonly sunsetAt: number | null
   readonly body: string
   readonly tag: string
   readonly position: Position

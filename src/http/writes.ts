@@ -8,6 +8,7 @@ import { parseJson } from '../write/json.ts'
 import { planWrite } from '../write/plan.ts'
 import { requireScope } from './auth.ts'
 import { jsonType, mergePatchType, readBody } from './body.ts'
+import { requireServed, tellLife } from './life.ts'
 import { chooseView, parseCondition, parseIdempotencyKey, requestIdOf } from './negotiation.ts'
 import { baseHeaders, jsonHeaders, serverTiming } from './present.ts'
 import { resourceOf, type Service } from './service.ts'
@@ -53,8 +54,10 @@ function handler(
     const caller = await service.authenticate(headers.get('authorization'))
     requireScope(caller, 'write')
     refuseQuery(url)
-    const view = chooseView(service, caller, alias, headers.get('api-version'))
+    const view = chooseView(service, caller.version, alias, headers.get('api-version'))
     c.set('view', view)
+    service.metrics.countVersion(view.version.date, caller.key)
+    requireServed(service, view)
     const key = parseIdempotencyKey(headers.get('idempotency-key'))
     const bytes = type === null ? null : await readBody(c.req.raw, type)
     const parsed = parse(c, view, bytes)
@@ -111,6 +114,7 @@ function present(
   if (version !== null) headers.ETag = `"${version}-${view.version.alias}"`
   if (status === 201 && id !== null) headers.Location = path.endsWith(id) ? path : `${path}/${id}`
   if (replayed) headers['Idempotency-Replayed'] = 'true'
+  tellLife(headers, service.lives.get(view.version.date), path, null)
   return new Response(body, { status, headers })
 }
 

@@ -14,7 +14,8 @@ export type Caller = {
   readonly tenant: TenantId
   readonly scopes: ReadonlySet<string>
   readonly actor: string
-  /** The API version that its key is pinned to, by its date. */
+  /** The id of its key, and the date of the API version that the key is pinned to. */
+  readonly key?: string
   readonly version?: string
 } & ({ readonly kind: 'anonymous' | 'service' } | { readonly kind: 'user'; readonly subject: string })
 

@@ -63,6 +63,9 @@ export const limits = {
   /** What an edge keeps of the answers to writes, until its copy has them. */
   recentWriteBytesMax: 16_777_216,
 
+  /** Pairs of API version and key whose requests a node counts apart; the keys of more are counted together. */
+  versionSeriesMax: 2_000,
+
   /** How long a node trusts a key that it has checked: a revoked key stops working within this time. */
   keyTrustMsMax: 2_000,
 } as const

@@ -102,6 +102,8 @@ export const keys = sqliteTable('keys', {
   subject: text(),
   createdAt: text().notNull(),
   revokedAt: text(),
+  /** The date of the API version that its requests get which name none; null for the model's default. */
+  version: text(),
 })
 
 /** Facts of the database itself: its epoch and the secret that seals tokens and cursors. */

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from '
 import { cpSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
+import { model } from '../../src/model/index.ts'
 import { type Running, runCommand, startCommand } from '../support/command.ts'
 import { copyProject, projectRoot } from '../support/project.ts'
 import { call, temporaryFolder } from '../support/server.ts'
@@ -98,8 +99,8 @@ describe('a command called wrongly ends with code 2 and says how it is called', 
     ['generate --name ../x', '"../x" is no name: 1 to 50 of a-z, 0-9, - and _.'],
     ['import', 'Name one folder.'],
     ['import a b', 'Name one folder.'],
-    ['keys', 'The actions are create, list and revoke ID.'],
-    ['keys make', 'The actions are create, list and revoke ID.'],
+    ['keys', 'The actions are create, list, pin ID VERSION and revoke ID.'],
+    ['keys make', 'The actions are create, list, pin ID VERSION and revoke ID.'],
     ['keys create', 'A key needs --tenant and --scopes.'],
     ['keys create --tenant demo', 'A key needs --tenant and --scopes.'],
     ['keys create --tenant demo --scopes Read', 'Scopes are names between commas, such as read,write.'],
@@ -108,6 +109,8 @@ describe('a command called wrongly ends with code 2 and says how it is called', 
       'keys create --tenant demo --scopes read --subject ada',
       'A subject is the id of a user, a UUID of version 7 in lower case.',
     ],
+    ['keys pin', 'Name the id of the key, as "keys list" shows it, and a version.'],
+    ['keys pin 0a1b2c', 'Name the id of the key, as "keys list" shows it, and a version.'],
     ['keys revoke', 'Name the id of the key, as "keys list" shows it.'],
     ['contracts', 'The actions are publish [VERSION] and check.'],
     ['contracts check 2026-11-01', 'The actions are publish [VERSION] and check.'],
@@ -357,6 +360,8 @@ describe('a signal', () => {
 })
 
 describe('keys', () => {
+  const newest = model.versions.at(-1)?.date ?? ''
+
   test('are made, listed, and stop working on a running server soon after they are revoked', async () => {
     const DATA_DIR = filledCopy()
     const env = { DATA_DIR }
@@ -366,15 +371,16 @@ describe('keys', () => {
       const { code, out, err } = await runCommand(args, { env })
       const key = out.trim()
       expect([code, /^pgk_[\w-]{43}$/.test(key)]).toEqual([0, true])
-      const [, id = ''] = /^Key (\w+) of acme with read, editor\. It is not shown again\.\n$/.exec(err) ?? []
+      const [, id = ''] =
+        /^Key (\w+) of acme with read, editor, pinned to 2026-11-01\. It is not shown again\.\n$/.exec(err) ?? []
       const list = await runCommand(['keys', 'list'], { env })
       const lines = list.out
         .trimEnd()
         .split('\n')
         .map((line) => line.split('\t'))
-      expect(lines.map((line) => [line[1], line[2], line[3], line[5]])).toEqual([
-        ['demo', 'read,write', '-', 'valid'],
-        ['acme', 'read,editor', subject, 'valid'],
+      expect(lines.map((line) => [line[1], line[2], line[3], line[4], line[6]])).toEqual([
+        ['demo', 'read,write', '-', newest, 'valid'],
+        ['acme', 'read,editor', subject, newest, 'valid'],
       ])
       expect(list.out + list.err).not.toContain(key)
       expect(readFileSync(join(DATA_DIR, 'perigee.db')).includes(key)).toBe(false)
@@ -391,6 +397,43 @@ describe('keys', () => {
         out: '',
         err: `There is no key ${id} that could be revoked. "bun run keys list" shows them.\n`,
       })
+    })
+  })
+
+  test('are pinned to the newest version of their day, until they are moved', async () => {
+    const env = { DATA_DIR: filledCopy() }
+    await withServer('serve', env, async (url) => {
+      const create = ['keys', 'create', '--tenant', 'acme', '--scopes', 'read']
+      const made = await runCommand([...create, '--version', 'v1'], { env })
+      const [, id = '', pin] = /^Key (\w+) of acme with read, pinned to (\S+)\. /.exec(made.err) ?? []
+      expect(pin).toBe('2026-03-01')
+      const served = async () =>
+        (await call(url, 'GET', '/tags?limit=1', { key: made.out.trim() })).headers.get('api-version')
+      expect(await served()).toBe('2026-03-01')
+      expect(await runCommand(['keys', 'pin', id, '2026-07-01'], { env })).toEqual({
+        ...{ code: 0, err: '' },
+        out: `Pinned ${id} to 2026-07-01. Servers follow within 2 seconds.\n`,
+      })
+      while ((await served()) !== '2026-07-01') await Bun.sleep(50)
+      expect((await runCommand(['keys', 'pin', id, 'default'], { env })).out).toStartWith(
+        `${id} is pinned to no version.`,
+      )
+      while ((await served()) !== model.defaultVersion.date) await Bun.sleep(50)
+      expect((await runCommand(['keys', 'list'], { env })).out).toMatch(new RegExp(`^${id}\t.*\tdefault\t`, 'm'))
+    })
+    for (const args of [
+      ['create', '--tenant', 'acme', '--scopes', 'read', '--version', 'v9'],
+      ['pin', '0a', 'v9'],
+    ]) {
+      const { code, err } = await runCommand(['keys', ...args], { env })
+      expect([code, err]).toEqual([
+        1,
+        'There is no API version "v9"; there are 2026-03-01 (v1), 2026-07-01 (v2), 2026-11-01 (v3), and "default" for what the model names.\n',
+      ])
+    }
+    expect(await runCommand(['keys', 'pin', '0a', 'v1'], { env })).toEqual({
+      ...{ code: 1, out: '' },
+      err: 'There is no valid key 0a. "bun run keys list" shows them.\n',
     })
   })
 

@@ -187,7 +187,12 @@ async function keyFor(address: { url: string; token: string | null }): Promise<s
   const node = await openNode(libsqlStore({ ...address, folder: null }), model, (error) => {
     throw error
   })
-  const { key } = await createKey(node.primary, { tenant: 'demo', scopes: ['read', 'write'], subject: null })
+  const { key } = await createKey(node.primary, {
+    tenant: 'demo',
+    scopes: ['read', 'write'],
+    subject: null,
+    version: null,
+  })
   await node.close()
   return key
 }

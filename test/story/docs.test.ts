@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { type Browser, chromium, type Page } from 'playwright-core'
+import { model } from '../../src/model/index.ts'
+import type { Version } from '../../src/schema/versions.ts'
 import type { Json } from '../support/contract.ts'
 import { type TestServer, testServer } from '../support/server.ts'
 
@@ -20,6 +22,40 @@ beforeAll(async () => {
 })
 afterAll(() => server.stop())
 
+describe('the changelog', () => {
+  test.skipIf(executablePath === null)(
+    `shows each version, in the light and in the dark, and fits a phone${skipped}`,
+    async () => {
+      const browser = await chromium.launch({ executablePath: executablePath ?? '', args: quiet })
+      try {
+        for (const [width, colorScheme] of [
+          [360, 'dark'],
+          [1400, 'light'],
+        ] as const) {
+          const page = await browser.newPage({ viewport: { width, height: 800 }, colorScheme })
+          const requests: string[] = []
+          const complaints: string[] = []
+          page.on('request', (request) => requests.push(request.url()))
+          page.on('console', (message) => complaints.push(message.text()))
+          await page.goto(`${server.url}/changelog`)
+          const headings = await page.getByRole('heading', { level: 2 }).allInnerTexts()
+          expect(headings.map((text) => text.split(/\s/)[0])).toEqual(model.versions.map(({ date }) => date).reverse())
+          await page.getByText('The relation article of comments is now post.').waitFor()
+          expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(width)
+          const background = String(await page.evaluate('getComputedStyle(document.body).backgroundColor'))
+          const red = /\d+/.exec(background)?.[0]
+          expect(Number(red) > 127).toBe(colorScheme === 'light')
+          expect(requests.filter((url) => !url.startsWith('data:'))).toEqual([`${server.url}/changelog`])
+          expect(complaints).toEqual([])
+          await page.close()
+        }
+      } finally {
+        await browser.close()
+      }
+    },
+  )
+})
+
 describe('the documentation page', () => {
   test('and its script come from the server, and name no other place to load from', async () => {
     const page = await server.call('GET', '/docs', { key: null })
@@ -37,12 +73,13 @@ describe('the documentation page', () => {
   })
 
   test.skipIf(executablePath === null)(
-    `shows every operation, tries one, and asks nothing of any other server${skipped}`,
+    `shows every operation, tries one, switches to another version, and asks nothing of any other server${skipped}`,
     async () => {
       const watched = await open()
       const { page } = watched
       await showsEveryOperation(page)
       await triesTheList(page)
+      await switchesTo(page, model.versions[0])
       expect(watched.errors).toEqual([])
       expect(watched.requests.length).toBeGreaterThanOrEqual(4)
       const here = (url: string) => url.startsWith(`${server.url}/`) || /^(data|blob):/.test(url)
@@ -84,12 +121,12 @@ describe('the documentation page', () => {
           {
             tags: [tag],
           },
-        ]) => `#tag/${tag.toLowerCase()}/${method.toUpperCase()}${path}`,
+        ]) => `#v3/tag/${tag.toLowerCase()}/${method.toUpperCase()}${path}`,
       ),
     )
     await sidebar.locator(`a[href="${links.at(-1)}"]`).waitFor()
     const shown = await sidebar.getByRole('link').evaluateAll((all) => all.map((link) => link.getAttribute('href')))
-    expect(shown.filter((href) => /^#tag\/.*\/[A-Z]+\//.test(href ?? '')).sort()).toEqual(links.sort())
+    expect(shown.filter((href) => /^#v3\/tag\/.*\/[A-Z]+\//.test(href ?? '')).sort()).toEqual(links.sort())
     expect(await page.getByText(/Ask AI|Generate MCP/).count()).toBe(0)
   }
 
@@ -107,5 +144,27 @@ describe('the documentation page', () => {
     await page.getByRole('button', { name: /^Send/ }).first().click()
     await page.getByText('200 OK').first().waitFor()
     await page.getByText('"Shown in the page"').first().waitFor()
+    await page.keyboard.press('Escape')
+  }
+
+  /** The first list of an older version is asked for as that version has it. */
+  async function switchesTo(page: Page, version: Version | undefined) {
+    await page.getByText(document.info.version, { exact: false }).filter({ hasText: '(v3)' }).first().click()
+    await page.getByText(`${version?.date} (${version?.alias}), deprecated`).first().click()
+    await page.getByRole('complementary').getByRole('button', { name: 'Open Group - articles', exact: true }).waitFor()
+    await page
+      .getByPlaceholder('Token')
+      .first()
+      .fill(await server.key())
+    const asked = page.waitForRequest((request) => request.url().startsWith(`${server.url}/users`))
+    await page.getByText('List users', { exact: true }).first().click()
+    await page
+      .getByRole('button', { name: /Test Request/ })
+      .first()
+      .click()
+    await page.getByRole('button', { name: /^Send/ }).first().click()
+    expect((await asked).headers()['api-version']).toBe(version?.date ?? '')
+    await page.getByText('200 OK').first().waitFor()
+    await page.getByText('"familyName"').first().waitFor()
   }
 })

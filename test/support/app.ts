@@ -15,7 +15,12 @@ export interface TestApp {
   readonly databaseFile: string
   /** What `onFault` was told: faults of ours, of which there must be none. */
   readonly faults: unknown[]
-  key(options?: { tenant?: string; scopes?: string[]; subject?: string | null }): Promise<string>
+  key(options?: {
+    tenant?: string
+    scopes?: string[]
+    subject?: string | null
+    version?: string | null
+  }): Promise<string>
   stop(): Promise<void>
 }
 
@@ -44,8 +49,8 @@ export async function testApp(change: (options: AppOptions) => Partial<AppOption
     node,
     databaseFile: databaseFile(folder.path),
     faults,
-    key: async ({ tenant = 'demo', scopes = ['read', 'write'], subject = null } = {}) =>
-      (await createKey(node.primary, { tenant, scopes, subject })).key,
+    key: async ({ tenant = 'demo', scopes = ['read', 'write'], subject = null, version = null } = {}) =>
+      (await createKey(node.primary, { tenant, scopes, subject, version })).key,
     async stop() {
       await node.close()
       folder.remove()

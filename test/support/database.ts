@@ -69,8 +69,12 @@ export async function modelServer(declared: ModelWithTables): Promise<TestServer
   }
   const server = await startServer({ ...settings, dataDir: folder.path }, declared.model)
   const { node } = server
-  const makeKey: TestServer['key'] = async ({ tenant = 'demo', scopes = ['read', 'write'], subject = null } = {}) =>
-    (await createKey(node.primary, { tenant, scopes, subject })).key
+  const makeKey: TestServer['key'] = async ({
+    tenant = 'demo',
+    scopes = ['read', 'write'],
+    subject = null,
+    version = null,
+  } = {}) => (await createKey(node.primary, { tenant, scopes, subject, version })).key
   const defaultKey = await makeKey()
   return {
     url: server.url,

@@ -19,7 +19,12 @@ export async function dataFolder(): Promise<DataFolder> {
   const node = await openNode(fileStore(folder.path), model, (error) => {
     throw error
   })
-  const { key } = await createKey(node.primary, { tenant: 'demo', scopes: ['read', 'write'], subject: null })
+  const { key } = await createKey(node.primary, {
+    tenant: 'demo',
+    scopes: ['read', 'write'],
+    subject: null,
+    version: null,
+  })
   await node.close()
   return { ...folder, databaseFile: databaseFile(folder.path), key }
 }

@@ -58,7 +58,12 @@ export async function replicated(): Promise<Replicated> {
   const node = await openNode(store, model, (error) => {
     throw error
   })
-  const { key } = await createKey(node.primary, { tenant: 'demo', scopes: ['read', 'write'], subject: null })
+  const { key } = await createKey(node.primary, {
+    tenant: 'demo',
+    scopes: ['read', 'write'],
+    subject: null,
+    version: null,
+  })
   await node.close()
   const port = freePort()
   const origin = `http://127.0.0.1:${port}`

@@ -15,8 +15,13 @@ export interface TestServer {
   readonly dataDir: string
   readonly databaseFile: string
   readonly node: Node
-  /** A key of the tenant `demo` that may read and write; or of another tenant, with other scopes, for a user. */
-  key(options?: { tenant?: string; scopes?: string[]; subject?: string | null }): Promise<string>
+  /** A key of the tenant `demo` that may read and write; or of another tenant, with other scopes, for a user, pinned to a version. */
+  key(options?: {
+    tenant?: string
+    scopes?: string[]
+    subject?: string | null
+    version?: string | null
+  }): Promise<string>
   /** One request. `body` is sent as JSON, or as merge patch with PATCH; `key` null sends none. */
   call(method: string, path: string, options?: CallOptions): Promise<Answer>
   stop(): Promise<void>
@@ -56,8 +61,12 @@ export async function testServer(
   await storeOf(settings).migrate()
   const server = await startServer(settings, model)
   const { node } = server
-  const makeKey: TestServer['key'] = async ({ tenant = 'demo', scopes = ['read', 'write'], subject = null } = {}) =>
-    (await createKey(node.primary, { tenant, scopes, subject })).key
+  const makeKey: TestServer['key'] = async ({
+    tenant = 'demo',
+    scopes = ['read', 'write'],
+    subject = null,
+    version = null,
+  } = {}) => (await createKey(node.primary, { tenant, scopes, subject, version })).key
   const defaultKey = await makeKey()
   return {
     url: server.url,

@@ -8,7 +8,7 @@ import { exampleId } from './example.ts'
 import type { problemResponses } from './problem.ts'
 import type { RecordSchemas } from './record.ts'
 import type { RequestHeaders } from './request-header.ts'
-import type { ResponseHeader } from './response-header.ts'
+import { ofEveryVersion, type ResponseHeader } from './response-header.ts'
 import { idSchema } from './value.ts'
 
 /** What every operation is written with. */
@@ -35,7 +35,7 @@ export function subjectOf(draft: Draft, view: ResourceView, parts: Parts): Subje
 }
 
 export const ofEveryWrite = [
-  'API-Version',
+  ...ofEveryVersion,
   'Consistency-Token',
   'X-Request-Id',
   'Server-Timing',

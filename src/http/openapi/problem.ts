@@ -3,7 +3,7 @@ import { Problem, type ProblemCode, type ProblemDetails, problemCodes, problemTy
 import { limits } from '../../schema/limits.ts'
 import type { Draft, Registry, Route } from './draft.ts'
 import { exampleId } from './example.ts'
-import { answerHeaders, type ResponseHeader } from './response-header.ts'
+import { answerHeaders, ofEveryVersion, type ResponseHeader } from './response-header.ts'
 import { freeText } from './value.ts'
 
 type Responses = Route['responses']
@@ -44,7 +44,7 @@ function response(codes: readonly ProblemCode[]): Parameters<Registry['registerC
   const types = codes.map((code) => problemType(code).type)
   return {
     description: codes.length === 1 ? problemType(codes[0] as ProblemCode).title : list.join('\n'),
-    headers: answerHeaders('API-Version', 'Consistency-Token', ...headers),
+    headers: answerHeaders(...ofEveryVersion, 'Consistency-Token', ...headers),
     content: {
       'application/problem+json': {
         schema: {
@@ -128,6 +128,9 @@ const exampleDetails: Readonly<Partial<Record<ProblemCode, ProblemDetails>>> = {
     `The limit is a whole number from 1 to ${limits.pageRowsMax}.`,
   ),
   'invalid-cursor': { detail: 'The cursor belongs to another query, or is damaged. Start again without it.' },
+  'version-sunset': {
+    detail: 'This API version has ended. Move to the next. See /changelog.',
+  },
   unauthorized: { detail: 'The API key is unknown or was revoked.' },
   forbidden: { detail: 'This key lacks the scope "write".' },
   'not-found': { detail: 'There is no such record.' },

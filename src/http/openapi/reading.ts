@@ -6,11 +6,11 @@ import * as example from './example.ts'
 import { basics, idParameter, json, route, type Subject } from './operation.ts'
 import { listParameters, pagingParameters, recordParameters } from './query.ts'
 import type { RequestHeaders } from './request-header.ts'
-import { answerHeaders, type ResponseHeader } from './response-header.ts'
+import { answerHeaders, ofEveryVersion, type ResponseHeader } from './response-header.ts'
 
 const ofEveryRead = [
   'ETag',
-  'API-Version',
+  ...ofEveryVersion,
   'Consistency-Token',
   'Cache-Status',
   'Vary',
@@ -25,9 +25,9 @@ const readHeaders = ({ version, consistency, token, ifNoneMatch }: RequestHeader
   ifNoneMatch,
 ]
 
-function unchanged(...names: readonly ResponseHeader[]) {
+function unchanged() {
   const description = 'The caller has the answer already: the ETag in If-None-Match still holds.'
-  return { description, headers: answerHeaders(...ofEveryRead, ...names) }
+  return { description, headers: answerHeaders(...ofEveryRead) }
 }
 
 export function listRoute(subject: Subject): Route {
@@ -48,13 +48,13 @@ export function listRoute(subject: Subject): Route {
       responses: {
         200: {
           description: 'A page.',
-          headers: answerHeaders(...ofEveryRead, 'Link'),
+          headers: answerHeaders(...ofEveryRead),
           content: json(own.page, {
             page: { summary: 'A page, and where the next one begins', value: page },
             counted: { summary: 'The last page, counted', value: { ...page, next: null, count: 1 } },
           }),
         },
-        304: unchanged('Link'),
+        304: unchanged(),
       },
     },
   )
@@ -109,10 +109,10 @@ export function historyRoute(subject: Subject): Route {
       responses: {
         200: {
           description: 'A page of changes.',
-          headers: answerHeaders(...ofEveryRead, 'Link'),
+          headers: answerHeaders(...ofEveryRead),
           content: json(own.history, { changes: { summary: 'One change', value: { data: [change], next: null } } }),
         },
-        304: unchanged('Link'),
+        304: unchanged(),
       },
     },
   )

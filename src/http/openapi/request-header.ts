@@ -21,16 +21,16 @@ export function requestHeaders(draft: Draft) {
       ...{ name, in: 'header', description, schema },
       ...(name === 'API-Version' ? { example } : { examples: offered(example) }),
     }).ref
-  const { date } = draft.view.version
+  const { date, alias } = draft.view.version
   return {
     version: register(
       'API-Version',
       { type: 'string', enum: versionDates(draft) },
-      `The version of the API to be served; without it the newest. This document describes ${date}.`,
+      `The version of the API to be served; without it the one that the key is pinned to, else ${draft.model.defaultVersion.date}. This document describes ${date}.`,
       date,
     ),
     ...ofReads(register),
-    ...ofWrites(register),
+    ...ofWrites(register, `"1-${alias}"`),
   }
 }
 
@@ -68,13 +68,13 @@ function ofReads(register: Register) {
   }
 }
 
-function ofWrites(register: Register) {
+function ofWrites(register: Register, tag: string) {
   return {
     ifMatch: register(
       'If-Match',
       text(`^(\\*|${tags})$`, headCharsMax),
       'The ETag of the record that the change is meant for, or `*` for any. Where the record has another version, the answer is 412 and nothing changes.',
-      '"1-v3"',
+      tag,
     ),
     ifNew: register(
       'If-None-Match',

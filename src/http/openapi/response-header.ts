@@ -15,6 +15,7 @@ function headersByName(draft: Draft) {
 const text = (pattern: string, maxLength: number) => ({ type: 'string', pattern, maxLength }) as const
 const constant = (value: string) => ({ type: 'string', const: value }) as const
 
+const link = '<[^<>]*>; rel="[a-z-]+"(; type="text/html")?'
 const stage = '[a-z]+(;dur=[0-9.e-]+)?'
 
 function ownHeaders(draft: Draft) {
@@ -68,8 +69,20 @@ function ownHeaders(draft: Draft) {
 function ofSomeAnswers(location: string) {
   return {
     Link: {
-      description: 'The pages after and before this one (RFC 8288), where there are such.',
-      schema: text('^<[^<>]*>; rel="(next|prev)"(, <[^<>]*>; rel="prev")?$', 4 * limits.urlCharsMax),
+      description:
+        'The pages after and before this one (RFC 8288), where there are such. Where the version has an end: `deprecation` and `sunset`, what is told of it, and `successor-version` (RFC 5829), the same in the version to move to.',
+      schema: text(`^${link}(, ${link})*$`, 4 * limits.urlCharsMax),
+    },
+    Deprecation: {
+      description:
+        'From when on the version is deprecated, in seconds since 1970 (RFC 9745), where such a day is set; it may be to come.',
+      schema: text('^@\\d+$', 20),
+      example: '@1793491200',
+    },
+    Sunset: {
+      description: 'From when on the version is answered 410 (RFC 8594), where such a day is set.',
+      schema: text('^[A-Z][a-z]{2}, \\d{2} [A-Z][a-z]{2} \\d{4} \\d{2}:\\d{2}:\\d{2} GMT$', 29),
+      example: 'Fri, 01 Mar 2030 00:00:00 GMT',
     },
     Location: {
       description: 'The path of the record that was created.',
@@ -117,6 +130,14 @@ const browserHeaders = {
     schema: constant(baseHeaders['Content-Security-Policy']),
   },
 } as const
+
+/** The headers of answers of a version: its name, and what it tells of its end. */
+export const ofEveryVersion = [
+  'API-Version',
+  'Deprecation',
+  'Sunset',
+  'Link',
+] as const satisfies readonly ResponseHeader[]
 
 const ofEveryAnswer = [...(Object.keys(browserHeaders) as (keyof typeof browserHeaders)[]), 'Cache-Control'] as const
 
