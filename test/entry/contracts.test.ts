@@ -13,9 +13,13 @@ beforeAll(() => {
 })
 afterAll(() => project.remove())
 
+/** What the example's first version cannot be asked, which the model says. */
+const remark =
+  'posts at 2026-03-01: status is filtered by eq, ne, in and null only: its values have another order there.\n'
+
 test('the example keeps the contracts that it published', async () => {
   const files = project.files('src/model/contracts')
-  expect(await contracts('check')).toEqual({ code: 0, out: '3 published contract(s) hold.\n', err: '' })
+  expect(await contracts('check')).toEqual({ code: 0, out: `${remark}3 published contract(s) hold.\n`, err: '' })
   expect((await contracts('publish')).out).toBe(
     ['2026-03-01', '2026-07-01', '2026-11-01'].map((date) => `${date} is published already.\n`).join(''),
   )
@@ -42,7 +46,7 @@ test('a version that has no contract is no mistake, and publish gives it one', a
   const hint = 'is not published yet, and may still change: "bun run contracts publish" fixes it.'
   expect(await contracts('check')).toEqual({
     code: 0,
-    out: `2026-03-01 ${hint}\n2026-07-01 ${hint}\n2026-11-01 ${hint}\nNo contract is published.\n`,
+    out: `${remark}2026-03-01 ${hint}\n2026-07-01 ${hint}\n2026-11-01 ${hint}\nNo contract is published.\n`,
     err: '',
   })
   expect((await contracts('publish', '2026-07-01')).out).toBe(
@@ -50,5 +54,5 @@ test('a version that has no contract is no mistake, and publish gives it one', a
   )
   expect((await contracts('publish')).code).toBe(0)
   expect(Object.keys(project.files('src/model/contracts'))).toEqual(files)
-  expect((await contracts('check')).out).toBe('3 published contract(s) hold.\n')
+  expect((await contracts('check')).out).toBe(`${remark}3 published contract(s) hold.\n`)
 })
