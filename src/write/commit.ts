@@ -135,14 +135,19 @@ function bodyPointer(command: Command): string {
   return command.pointer === '' ? '' : `${command.pointer}/body`
 }
 
-/** A column as the caller knows it, in a sentence. */
+/** A column as the caller knows it: by the field that it sent. */
+function pathOf({ input, view }: Command, column: string): string {
+  return input.find((each) => each.column.name === column)?.path ?? view.pathOf(column)
+}
+
+/** The same in a sentence. */
 function nameOf(command: Command, column: string): string {
-  return command.view.pathOf(column).replace('/', '.')
+  return pathOf(command, column).replace('/', '.')
 }
 
 function missingReferences(command: Command, missing: ReturnType<typeof explainedReferences>): Problem {
   const errors = missing.map((reference) => ({
-    pointer: `${bodyPointer(command)}/${command.view.pathOf(reference.column)}`,
+    pointer: `${bodyPointer(command)}/${pathOf(command, reference.column)}`,
     code: 'no-such-record',
     message: `"${nameOf(command, reference.column)}": there is no record of ${command.view.other(reference.to).name} with this id.`,
   }))
@@ -154,7 +159,7 @@ function alreadyExists(command: Command, message: string): Problem {
     .map((match) => match[1] ?? '')
     .filter((column) => column !== 'tenant')
   const errors = columns.map((column) => ({
-    pointer: `${bodyPointer(command)}/${command.view.pathOf(column)}`,
+    pointer: `${bodyPointer(command)}/${pathOf(command, column)}`,
     code: 'not-unique',
     message: `Another record of ${command.view.name} has this ${columns.map((each) => nameOf(command, each)).join(' and ')}.`,
   }))
