@@ -59,10 +59,9 @@ function imageSql(view: ResourceView): string {
     const fallback = view.resource.fields.get(each.name)?.fallback ?? null
     const path = `'$.${each.name}'`
     const found = each.kind === 'json' ? `nullif(h.image -> ${path}, 'null')` : `json_extract(h.image, ${path})`
-    return {
-      sql: fallback === null ? found : `coalesce(${found}, ${literalSql(fallback).sql})`,
-      form: formOf(each.kind),
-    }
+    // A null that the log has is the record's own.
+    const whole = `iif(json_type(h.image, ${path}) is null, ${literalSql(fallback).sql}, ${found})`
+    return { sql: fallback === null ? found : whole, form: formOf(each.kind) }
   }
   return `json(iif(h.image is null, null, ${recordSql(view.fields.values(), leaf)}))`
 }

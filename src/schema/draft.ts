@@ -76,9 +76,9 @@ export function replaceFields(
     const by = leaf.op === 'given' ? replace(leaf.path) : null
     if (by === null || leaf.op !== 'given') return leaf
     const told = leaf.isDefaulted ? replaceLeaves(by, defaulted) : by
-    const { read } = fieldAt(newer, leaf.path)
-    const isRead = told.op === 'given' && fieldAt(draft.fields, told.path).read === read
-    return told.op === 'hidden' || isRead ? told : { op: 'made', by: told, read }
+    const field = fieldAt(newer, leaf.path)
+    const isField = told.op === 'given' && fieldAt(draft.fields, told.path).read === field.read
+    return told.op === 'hidden' || isField ? told : { op: 'made', by: told, field }
   }
   for (const [column, expression] of draft.puts) draft.puts.set(column, replaceLeaves(expression, olderOf))
 }

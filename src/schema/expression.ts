@@ -1,5 +1,6 @@
 import type { Json } from '../value.ts'
 import type { FieldKind } from './field.ts'
+import type { ShapeField } from './shape.ts'
 
 /**
  * How a value in one version of the API is made of values in another. An expression is data with two interpreters, which
@@ -58,11 +59,11 @@ type Structure =
   /** A field as it is where each pair is equal, else `otherwise`. */
   | { readonly op: 'kept'; readonly field: Expression; readonly same: readonly Pair[]; readonly otherwise: Expression }
 
-/** A field of a newer version: how it is made of what a caller sends, and what a record has in it. */
+/** A field of a newer version, and how it is made of what a caller sends. */
 export interface Made {
   readonly op: 'made'
   readonly by: Expression
-  readonly read: Expression
+  readonly field: ShapeField
 }
 
 export type Pair = readonly [Expression, Expression]
@@ -129,4 +130,18 @@ export function leavesOf(expression: Expression): Leaf[] {
     return leaf
   })
   return leaves
+}
+
+/** What lenses make on the way to a column, from the older versions to the newer. */
+export function madeIn(expression: Expression): Made[] {
+  const found: Made[] = []
+  replaceLeaves(
+    expression,
+    (leaf) => leaf,
+    (node) => {
+      found.push(...madeIn(node.by), node)
+      return node
+    },
+  )
+  return found
 }

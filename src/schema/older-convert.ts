@@ -37,6 +37,13 @@ export function olderConvert(
     )
   }
   const tried = triedOf({ kind: was.kind, schema, values })
+  const refused = tried.find((each) => !field.schema.safeParse(evaluateOn(toNew, each)).success)
+  if (refused !== undefined) {
+    const there = JSON.stringify(evaluateOn(toNew, refused))
+    throw new LensMistake(
+      `"${name}": the old ${JSON.stringify(refused)} becomes ${there}, which the field does not take; tell with "schema" what old clients send.`,
+    )
+  }
   const lost = tried.find((each) => !isSame(evaluateOn(toOld, evaluateOn(toNew, each)), each))
   if (lost !== undefined && loses === null) {
     const [there, again] = [evaluateOn(toNew, lost), evaluateOn(toOld, evaluateOn(toNew, lost))].map((each) =>
@@ -50,8 +57,8 @@ export function olderConvert(
   convertField(draft, field, conversion)
 }
 
-/** Values of a field that it takes. */
-function triedOf({ kind, values, schema }: Pick<ShapeField, 'kind' | 'values' | 'schema'>): Json[] {
+/** Values that a field takes, as far as a conversion is tried with them. */
+export function triedOf({ kind, values, schema }: Pick<ShapeField, 'kind' | 'values' | 'schema'>): Json[] {
   return [...samples[kind], ...values].filter((each) => schema.safeParse(each).success)
 }
 

@@ -1,3 +1,4 @@
+import type { Json } from '../value.ts'
 import {
   convertedFallback,
   type Draft,
@@ -11,12 +12,14 @@ import {
 import { type Expression, fill, value } from './expression.ts'
 import type { FieldKind } from './field.ts'
 import type { Lens } from './lens.ts'
+import { triedOf } from './older-convert.ts'
 import { membersSchema, type ShapeField } from './shape.ts'
 
 /** Fields of the record were members of an object. */
 export function olderGroup(draft: Draft, { from, fields }: Extract<Lens, { kind: 'hoist' }>) {
   const members = fields.map((name) => fieldIn(draft, name))
   if (members.length === 0) throw new LensMistake('it names no field.')
+  if (new Set(fields).size < fields.length) throw new LensMistake('it names a field twice.')
   freeName(draft, from)
   replaceFields(draft, fields, [groupOf(from, members)], (path) =>
     fields.includes(path) ? given(`${from}/${path}`) : null,
@@ -48,6 +51,11 @@ export function olderPlunge(draft: Draft, { field: name, into, was }: Extract<Le
     throw new LensMistake(
       `"${into}" may be other than an object, which has no members; validate it, as with z.record().`,
     )
+  const strange = triedOf(oldField(was)).find((each) => refusesMember(json, name, each))
+  if (strange !== undefined)
+    throw new LensMistake(
+      `"${into}" takes no ${JSON.stringify(strange)} as its "${name}"; tell with "schema" what old clients send.`,
+    )
   const outside: Expression = { op: 'member', of: value, name, kind: was.kind }
   const inside: Expression = { op: 'without', of: value, name }
   const part = (cut: Expression) => ({ ...json, read: fill(cut, json.read), isExact: false, column: null })
@@ -64,6 +72,11 @@ export function olderPlunge(draft: Draft, { field: name, into, was }: Extract<Le
   replaceFields(draft, [into], [made, rest], (path) =>
     path === into ? { op: 'withMember', of: given(into), name, value: given(name) } : null,
   )
+}
+
+function refusesMember({ schema }: ShapeField, name: string, member: Json): boolean {
+  const issues = schema.safeParse({ [name]: member }).error?.issues ?? []
+  return issues.some(({ path }) => path.length === 0 || path[0] === name)
 }
 
 const notObjects = ['', 0, true, []]

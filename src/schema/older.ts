@@ -13,8 +13,8 @@ import {
   replaceFields,
   stored,
 } from './draft.ts'
-import { evaluateOn } from './evaluate.ts'
-import { type Case, type Expression, fill, match, value } from './expression.ts'
+import { evaluate, evaluateOn } from './evaluate.ts'
+import { type Case, type Expression, fill, leavesOf, madeIn, match, value } from './expression.ts'
 import { toJson } from './field.ts'
 import type { Lens, OldField } from './lens.ts'
 import { limits } from './limits.ts'
@@ -79,6 +79,18 @@ function olderAdd(draft: Draft, { field: name, fresh }: Of<'add'>) {
   const field = fieldIn(draft, name)
   if (field.writable) requireTaken(field, fresh, 'what a create of an old client puts there')
   replaceFields(draft, [name], [], (path) => (path === name ? { op: 'hidden', fresh, read: field.read } : null))
+  for (const expression of draft.puts.values()) requireFresh(name, expression)
+}
+
+/** That newer versions, too, take what is made of values that no older client sends. */
+function requireFresh(name: string, expression: Expression) {
+  const isHidden = leavesOf(expression).every((leaf) => leaf.op === 'hidden')
+  for (const { by, field } of isHidden ? madeIn(expression) : [])
+    requireTaken(field, evaluateFresh(by), `which is made of the fresh value of "${name}"`)
+}
+
+function evaluateFresh(expression: Expression): Json {
+  return evaluate(expression, (leaf) => (leaf.op === 'hidden' ? leaf.fresh : null))
 }
 
 function olderRemove(draft: Draft, { field: name, was, stands }: Of<'remove'>) {
@@ -142,6 +154,7 @@ function shownAs(
 function olderSplit(draft: Draft, { from, to, at }: Of<'split'>) {
   const [first, second] = to.map((name) => fieldIn(draft, name, ['text'])) as [ShapeField, ShapeField]
   requireCharacter(at.separator)
+  requireTwo(to)
   if (first.writable !== second.writable)
     throw new LensMistake(`callers write one of "${first.name}" and "${second.name}", and not the other.`)
   if (!second.nullable)
@@ -163,7 +176,10 @@ function olderSplit(draft: Draft, { from, to, at }: Of<'split'>) {
 function olderJoin(draft: Draft, { from, to, at }: Of<'join'>) {
   const field = fieldIn(draft, to, ['text'])
   requireCharacter(at.separator)
+  requireTwo(from)
   for (const name of from) freeName(draft, name, [to])
+  if (hasFirstPart(field.read))
+    throw new LensMistake(`"${to}" is the first part of a text; it has no parts, or they might hold its separator.`)
   const part = (op: 'before' | 'after'): ShapeField => {
     const [name, nullable] = op === 'before' ? [from[0], field.nullable] : [from[1], true]
     const cut: Expression = { op, of: value, separator: at.separator }
@@ -179,6 +195,15 @@ function olderJoin(draft: Draft, { from, to, at }: Of<'join'>) {
   replaceFields(draft, [to], [part('before'), part('after')], (path) =>
     path === to ? { op: 'joined', first, second, separator: at.separator } : null,
   )
+}
+
+function requireTwo([first, second]: readonly [string, string]) {
+  if (first === second) throw new LensMistake('the two parts have two names.')
+}
+
+function hasFirstPart(expression: Expression): boolean {
+  if (expression.op === 'before') return true
+  return 'of' in expression && hasFirstPart(expression.of)
 }
 
 function joinedFallback(first: ShapeField, second: ShapeField, separator: string): Value {
@@ -199,6 +224,8 @@ function withoutCharacter(character: string): z.ZodType {
 
 function olderWrap(draft: Draft, { from, to, was }: Of<'wrap'>) {
   const list = fieldIn(draft, to, ['json'])
+  // The empty list stands for null.
+  if (!list.schema.safeParse([]).success) throw new LensMistake(`"${to}" must take a list, also an empty one.`)
   freeName(draft, from, [to])
   const first: Expression = { op: 'first', of: value, kind: was.kind }
   const older: ShapeField = {

@@ -35,7 +35,7 @@ export function expressionSql(expression: Expression, leaf: LeafSql): SqlValue {
     }
     case 'kept': {
       const same = expression.same.map(([a, b]) => sameSql(at(a), at(b)))
-      const [field, otherwise] = [at(expression.field), at(expression.otherwise)]
+      const [field, otherwise] = inOneForm(at(expression.field), at(expression.otherwise))
       return { sql: `iif(${same.join(' and ')}, ${field.sql}, ${otherwise.sql})`, form: formOfBoth(field, otherwise) }
     }
     case 'made':
@@ -155,6 +155,13 @@ function asText({ sql, form }: SqlValue): string {
 /** The form of one value or another: null has none of its own, and so the plain one. */
 function formOfBoth(a: SqlValue, b: SqlValue): SqlValue['form'] {
   return a.form === 'plain' ? b.form : a.form
+}
+
+/** Two values, one of which may be taken for the other: both the text of JSON where one is. */
+function inOneForm(a: SqlValue, b: SqlValue): [SqlValue, SqlValue] {
+  const asDocument = (each: SqlValue): SqlValue =>
+    each.form === 'json' ? each : { sql: `iif(${each.sql} is null, null, ${asText(each)})`, form: 'json' }
+  return formOfBoth(a, b) === 'json' ? [asDocument(a), asDocument(b)] : [a, b]
 }
 
 /** Whether two values are the same JSON, whatever the order of members. */

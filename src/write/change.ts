@@ -14,7 +14,6 @@ export interface Sent {
  * send stays, and so does what its version does not show, as long as the fields that it sends are as they were.
  */
 export function changeOf(expression: Expression, read: Expression, sent: Sent): Expression {
-  if (expression.op === 'made') return changeOf(expression.by, expression.read, sent)
   const named = sentIn(expression, sent)
   if (named.length === 0) return read
   const made = madeOf(expression, read, sent)
@@ -35,16 +34,16 @@ function sentIn(expression: Expression, { paths }: Sent): string[] {
 }
 
 function madeOf(expression: Expression, read: Expression, sent: Sent): Expression {
+  const inside = (each: Expression) =>
+    replaceLeaves(
+      each,
+      (leaf) => leafOf(leaf, sent),
+      (node) => changeOf(node.by, node.field.read, sent),
+    )
+  if (expression.op !== 'withMember') return inside(expression)
   // The member as it is, also where it is none of the kind that the caller's version knows.
-  const whole: Expression =
-    expression.op === 'withMember' && sentIn(expression.value, sent).length === 0
-      ? { ...expression, value: { op: 'member', of: read, name: expression.name, kind: 'json' } }
-      : expression
-  return replaceLeaves(
-    whole,
-    (leaf) => leafOf(leaf, sent),
-    (node) => changeOf(node, node.read, sent),
-  )
+  const member: Expression = { op: 'member', of: read, name: expression.name, kind: 'json' }
+  return { ...expression, of: inside(expression.of), value: changeOf(expression.value, member, sent) }
 }
 
 function leafOf(leaf: Leaf, sent: Sent): Expression {

@@ -1,7 +1,7 @@
 import type { z } from 'zod'
 import { type Fault, nearest, Problem, type ProblemCode } from '../problem.ts'
 import { evaluate } from '../schema/evaluate.ts'
-import { type Expression, leavesOf } from '../schema/expression.ts'
+import { type Expression, leavesOf, madeIn } from '../schema/expression.ts'
 import { type Field, toJson, toStored } from '../schema/field.ts'
 import { limits } from '../schema/limits.ts'
 import { fieldAt, type Put, type ShapeField } from '../schema/shape.ts'
@@ -85,7 +85,7 @@ export function parseInput(
     const path = put.given.find((each) => sent.has(each)) ?? null
     if (kind === 'patch' && path === null) continue
     const { value, change } = kind === 'patch' ? patched(put, sent) : whole(put, sent)
-    if (!put.isSame && value !== undefined) checkColumn(put, value, path, pointer, faults)
+    checkMade(put, kind, sent, pointer, faults)
     assignments.push({ column: put.column, path, value: value ?? null, change })
   }
   return assignments
@@ -141,10 +141,10 @@ function storedOf(field: Field, value: Json): Value {
 }
 
 /** What a write puts into a column; `value` is undefined where it is known only once the record is. */
-type Made = Pick<Assignment, 'change'> & { readonly value: Value | undefined }
+type Effect = Pick<Assignment, 'change'> & { readonly value: Value | undefined }
 
 /** What a create or a replace puts into a column. */
-function whole(put: Put, body: Body): Made {
+function whole(put: Put, body: Body): Effect {
   const { column, expression, given, isExact } = put
   const isTold = given.length === 0 || given.some((path) => body.has(path)) || isDefaulted(expression)
   const fallback = isTold ? undefined : column.fallback
@@ -168,7 +168,7 @@ function freshValue(expression: Expression, body: Body): Json {
 }
 
 /** What a merge patch puts into a column, where it names any field that the column is made of. */
-function patched(put: Put, body: Body): Made {
+function patched(put: Put, body: Body): Effect {
   const { column, expression, given, isExact } = put
   const named = given.filter((path) => body.has(path))
   const merges = named.some((path) => isMerged(path, body))
@@ -191,20 +191,32 @@ function computed({ column, expression, isSame }: Put, paths: readonly string[],
     field: (path: string) => body.field(path),
     isMerged: (path: string) => merges && isMerged(path, body),
   }
-  const made = changeOf(expression, { op: 'column', name: column.name, kind: column.kind }, sent)
+  // The first that lenses make is the column.
+  const by = expression.op === 'made' ? expression.by : expression
+  const made = changeOf(by, { op: 'column', name: column.name, kind: column.kind }, sent)
   // A patch of a json field is the one such expression of a version that is as the tables are.
   const shape = isSame && merges ? 'merge' : JSON.stringify(made)
   return { kind: 'compute', expression: made, values: paths.map((path) => body.stored(path)), shape }
 }
 
-/** What a lens made must be what the tables take; where it is not, the caller is told of the field that it sent. */
-function checkColumn({ column, given }: Put, value: Value, sent: string | null, pointer: string, faults: BodyFaults) {
-  if (value === null && column.nullable) return
-  const path = sent ?? given[0] ?? column.name
-  const result = column.schema.safeParse(toJson(column, value))
-  if (result.success) return
-  for (const issue of result.error.issues) {
-    faults.add('invalid-value', `${pointer}/${path}`, issue.code, `"${path.replace('/', '.')}": ${issue.message}`)
+/**
+ * What lenses make of what is sent must be what each newer version takes, and the tables; where it is not, the caller is
+ * told of a field that it sent. What a patch makes together with what is there, the database judges.
+ */
+function checkMade({ expression, column }: Put, kind: CommandKind, body: Body, pointer: string, faults: BodyFaults) {
+  for (const { by, field } of madeIn(expression)) {
+    const given = leavesOf(by).flatMap((leaf) => (leaf.op === 'given' ? [leaf.path] : []))
+    const isKnown = (path: string) => body.has(path) && !isMerged(path, body)
+    const isTold = given.some((path) => body.has(path)) || isDefaulted(by) || column.fallback === undefined
+    if (kind === 'patch' ? !given.every(isKnown) : !isTold) continue
+    const value = freshValue(by, body)
+    if (value === null && field.nullable) continue
+    const result = field.schema.safeParse(value)
+    if (result.success) continue
+    const path = given.find((each) => body.has(each)) ?? given[0] ?? field.name
+    for (const { code, message } of result.error.issues)
+      faults.add('invalid-value', `${pointer}/${path}`, code, `"${path.replace('/', '.')}": ${message}`)
+    return
   }
 }
 

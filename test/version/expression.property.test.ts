@@ -92,11 +92,11 @@ function randomExpression(draw: Draw, kind: Kind, depth: number): Expression {
         () => common(draw, kind, of),
       ])()
     case 'json':
-      return randomStructure(draw, name, of, depth)
+      return randomStructure(draw, name, of)
   }
 }
 
-function randomStructure(draw: Draw, name: string, of: (kind: Kind) => Expression, depth: number): Expression {
+function randomStructure(draw: Draw, name: string, of: (kind: Kind) => Expression): Expression {
   const any = () => draw.pick(['text', 'integer', 'real', 'boolean'] as const)
   return draw.pick<() => Expression>([
     () => ({ op: 'object', members: draw.some(names, 3).map((each) => [each, of(any())] as const) }),
@@ -107,7 +107,6 @@ function randomStructure(draw: Draw, name: string, of: (kind: Kind) => Expressio
     // As a write has it: what is no object is not merged but put in the place of what is there.
     () => ({ op: 'merged', of: of('json'), patch: { op: 'literal', value: { [name]: randomDocument(draw) } } }),
     () => keptOf(draw, 'json', of),
-    () => ({ op: 'made', by: randomExpression(draw, 'json', depth - 1), read: { op: 'literal', value: null } }),
   ])()
 }
 
