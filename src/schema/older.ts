@@ -257,8 +257,8 @@ function olderLimit(draft: Draft, { of, from }: Of<'changeLimit'>) {
     return
   }
   const field = fieldIn(draft, of, ['text'])
-  const most = field.schema._zod.bag.maximum
-  if (typeof most === 'number' && from >= most)
+  const most = field.schema instanceof z.ZodString ? field.schema.maxLength : null
+  if (most !== null && from >= most)
     throw new LensMistake(`"${of}" takes up to ${most}; old clients that send up to ${from} would be refused.`)
   const was: OldField = { kind: 'text', nullable: field.nullable, schema: charactersMax(from) }
   const toOld: Expression = { op: 'cut', of: value, chars: from }
