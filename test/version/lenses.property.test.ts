@@ -63,6 +63,32 @@ describe('at every version of a random history', () => {
       }
     })
   })
+
+  test('what cannot be filtered or sorted by is refused by its name, and what is as the tables have it can be', async () => {
+    await inWorlds(6, async (world) => {
+      for (const { view, resource, path } of placesOf(world)) {
+        const { spec } = world.at(view)
+        for (const field of spec.resources.find(({ name }) => name === resource.name)?.fields ?? []) {
+          const { name, filterable, sortable, isMapped } = field
+          const { read } = resource.fields.get(name)!
+          const column = read.op === 'column' ? read.name : ''
+          expect([path, name, filterable]).toEqual([path, name, filterable || resource.resource.filterable.has(column)])
+          expect([path, name, sortable]).toEqual([path, name, sortable || resource.resource.sortable.has(column)])
+          const refusals = [
+            ...(filterable ? [] : [[`${name}[null]=true`, `${name}[null]`, 'not-filterable']]),
+            ...(filterable && isMapped ? [[`${name}[gt]=x`, `${name}[gt]`, 'not-ordered']] : []),
+            ...(sortable ? [] : [[`sort=${name}`, 'sort', 'not-sortable']]),
+          ]
+          for (const [search, parameter, code] of refusals) {
+            const { status, body } = await world.call('GET', `${path}?${search}`)
+            const [fault] = body.errors ?? []
+            expect([path, search, status < 500, fault]).toMatchObject([path, search, true, { parameter, code }])
+            expect(fault.message).toContain(`"${name}"`)
+          }
+        }
+      }
+    })
+  })
 })
 
 describe('a write at any version of a random history', () => {
@@ -142,6 +168,34 @@ describe('a write at any version of a random history', () => {
         await expectShown(world, draw, resource, patched.body)
       }
     })
+  })
+
+  test('that is wrong is told so of fields that its caller sent', async () => {
+    let refused = 0
+    await inWorlds(6, async (world, draw) => {
+      for (const { resource, path } of placesOf(world)) {
+        const fields = [...resource.fields.values()]
+        for (const method of ['POST', 'PATCH'] as const) {
+          const record = await anyRecord(world, draw, resource, path)
+          const body = spoilt(draw, randomBody(draw, fields, { share: method === 'POST' ? null : 60 }))
+          const place = method === 'POST' ? path : `${path}/${record.id}`
+          const { status, body: answer } = await world.call(method, place, body)
+          if (status < 300) continue
+          refused++
+          expect([place, body, status]).toEqual([place, body, 422])
+          expect(answer.errors.length).toBeGreaterThan(0)
+          for (const { pointer, code, message } of answer.errors)
+            expect([place, body, pointer, message, isSent(body, pointer, code)]).toEqual([
+              place,
+              body,
+              pointer,
+              message,
+              true,
+            ])
+        }
+      }
+    })
+    expect(refused).toBeGreaterThan(20)
   })
 })
 
@@ -227,3 +281,32 @@ function strangeValues(fields: Iterable<ShapeField>, record: Readonly<Record<str
 }
 void isSame
 void shownAt
+
+/** A body with something wrong in it, most of the time. */
+function spoilt(draw: Draw, body: Members): Members {
+  const names = Object.keys(body)
+  const wrong: Json[] = [[], {}, 7.5, -1, true, null, 'none', 'x'.repeat(40_000)]
+  const changed = draw.some(names, 2).map((name) => [name, draw.pick(wrong)] as const)
+  const unknown = draw.chance(30) ? { [draw.pick(['f0', 'f1', 'ref0', 'ghost', 'a/b'])]: 1 } : {}
+  const without = draw.chance(30) ? names.slice(1) : names
+  return {
+    ...Object.fromEntries(without.map((name) => [name, body[name] as Json])),
+    ...unknown,
+    ...Object.fromEntries(changed),
+  }
+}
+
+/** Whether a pointer (RFC 6901) leads to something in the body, or for what is missing, to its place in an object there. */
+function isSent(body: Json, pointer: string, code: string): boolean {
+  const parts = pointer
+    .split('/')
+    .slice(1)
+    .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'))
+  const last = code === 'required' ? parts.pop() : undefined
+  let at: Json | undefined = body
+  for (const part of parts) {
+    if (typeof at !== 'object' || at === null || !Object.hasOwn(at, part)) return false
+    at = (at as Members)[part]
+  }
+  return last === undefined || (typeof at === 'object' && at !== null && !Object.hasOwn(at, last))
+}
