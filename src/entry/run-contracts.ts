@@ -17,6 +17,10 @@ export function check(model: Model) {
   const { compared, broken, hints } = checkContracts(folder, model, today())
   if (broken.length > 0) throw new CommandError(broken.join('\n'))
   console.log(
-    [...model.remarks, ...hints, compared === 0 ? 'No contract is published.' : `${compared} published contract(s) hold.`].join('\n'),
+    [
+      ...model.remarks,
+      ...hints,
+      compared === 0 ? 'No contract is published.' : `${compared} published contract(s) hold.`,
+    ].join('\n'),
   )
 }

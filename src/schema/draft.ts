@@ -6,7 +6,7 @@ import { type Expression, fill, type Leaf, replaceLeaves } from './expression.ts
 import { type Field, type FieldKind, kindSchema, toJson, toStored } from './field.ts'
 import type { OldField } from './lens.ts'
 import type { Relation } from './model.ts'
-import type { ColumnLink, ShapeField } from './shape.ts'
+import { type ColumnLink, fieldAt, type ShapeField } from './shape.ts'
 
 /** A lens that does not fit what it is declared of; the message says why, and what would. */
 export class LensMistake extends Error {}
@@ -52,9 +52,18 @@ export function freeName(draft: Draft, name: string, going: readonly string[] = 
   return newName(name)
 }
 
-/** Puts `made` in the place of the first of `names`, which go. */
-export function replaceFields(draft: Draft, names: readonly string[], made: readonly ShapeField[]) {
-  const entries = [...draft.fields]
+/**
+ * Puts `made` in the place of the first of `names`, which go. `replace` says what writes then make the fields of the newer
+ * version of, by their paths: null where a path stays what it is.
+ */
+export function replaceFields(
+  draft: Draft,
+  names: readonly string[],
+  made: readonly ShapeField[],
+  replace: (path: string) => Expression | null,
+) {
+  const newer = draft.fields
+  const entries = [...newer]
   const at = entries.findIndex(([name]) => names.includes(name))
   const rest = entries.filter(([name]) => !names.includes(name))
   const before = at < 0 ? rest.length : at
@@ -63,17 +72,15 @@ export function replaceFields(draft: Draft, names: readonly string[], made: read
     ...made.map((field) => [field.name, field] as const),
     ...rest.slice(before),
   ])
-}
-
-/** Makes what is written from what an older version sends: `replace` says what stands for a path. */
-export function replaceGiven(draft: Draft, replace: (path: string) => Expression | null) {
-  for (const [column, expression] of draft.puts) {
-    const older = replaceLeaves(expression, (leaf) => {
-      const made = leaf.op === 'given' ? replace(leaf.path) : null
-      return made && leaf.op === 'given' && leaf.isDefaulted ? replaceLeaves(made, defaulted) : (made ?? leaf)
-    })
-    draft.puts.set(column, older)
+  const olderOf = (leaf: Leaf): Expression => {
+    const by = leaf.op === 'given' ? replace(leaf.path) : null
+    if (by === null || leaf.op !== 'given') return leaf
+    const told = leaf.isDefaulted ? replaceLeaves(by, defaulted) : by
+    const field = fieldAt(newer, leaf.path)
+    const isField = told.op === 'given' && fieldAt(draft.fields, told.path).read === field.read
+    return told.op === 'hidden' || isField ? told : { op: 'made', by: told, field }
   }
+  for (const [column, expression] of draft.puts) draft.puts.set(column, replaceLeaves(expression, olderOf))
 }
 
 function defaulted(leaf: Leaf): Leaf {
@@ -100,15 +107,19 @@ export function convertField(draft: Draft, field: ShapeField, conversion: Conver
     ...field,
     ...oldField(was),
     ...{ name, read: fill(toOld, field.read), isExact: field.isExact && isExact },
-    fallback: field.fallback === undefined ? undefined : stored(was, evaluateOn(toOld, toJson(field, field.fallback))),
+    fallback: convertedFallback(field, was, toOld),
     column: isOneToOne && column ? { ...column, isSame: false, toColumn: through(field, column, was, toNew) } : null,
   }
-  replaceFields(draft, [field.name], [older])
-  replaceGiven(draft, (path) => (path === field.name ? fill(toNew, given(name)) : null))
+  replaceFields(draft, [field.name], [older], (path) => (path === field.name ? fill(toNew, given(name)) : null))
 }
 
 function through(field: Field, column: ColumnLink, was: OldField, toNew: Expression): ColumnLink['toColumn'] {
   return (value) => column.toColumn(stored(field, evaluateOn(toNew, toJson(was, value))))
+}
+
+/** What a field of an older version has where nothing is sent: made of what its newer one has. */
+export function convertedFallback(field: Field, was: Pick<Field, 'kind'>, toOld: Expression): Value | undefined {
+  return field.fallback === undefined ? undefined : stored(was, evaluateOn(toOld, toJson(field, field.fallback)))
 }
 
 export function stored(field: { readonly kind: FieldKind }, value: Json): Value {

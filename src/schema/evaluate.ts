@@ -21,7 +21,9 @@ export function evaluate(expression: Expression, leafValue: (leaf: Leaf) => Json
     case 'merged':
       return mergePatch(at(expression.of), at(expression.patch))
     case 'kept':
-      return expression.same.every(([a, b]) => isSame(at(a), at(b))) ? at(expression.column) : at(expression.otherwise)
+      return expression.same.every(([a, b]) => isSame(at(a), at(b))) ? at(expression.field) : at(expression.otherwise)
+    case 'made':
+      return at(expression.by)
     case 'orElse':
       return at(expression.of) ?? expression.value
     default:
@@ -31,7 +33,7 @@ export function evaluate(expression: Expression, leafValue: (leaf: Leaf) => Json
 
 type OfOne = Exclude<
   Expression,
-  Leaf | { op: 'object' | 'joined' | 'withMember' | 'withFirst' | 'merged' | 'kept' | 'orElse' }
+  Leaf | { op: 'object' | 'joined' | 'withMember' | 'withFirst' | 'merged' | 'kept' | 'made' | 'orElse' }
 >
 
 function ofOne(expression: OfOne, of: Json): Json {
@@ -40,13 +42,13 @@ function ofOne(expression: OfOne, of: Json): Json {
     case 'match':
       return expression.cases.find(([from]) => from === of)?.[1] ?? expression.otherwise ?? of
     case 'plus':
-      return Number(of) + expression.by
+      return finite(Number(of) + expression.by)
     case 'times':
-      return Number(of) * expression.by
+      return finite(Number(of) * expression.by)
     case 'over':
-      return Number(of) / expression.by
+      return finite(Number(of) / expression.by)
     case 'rounded':
-      return Math.sign(Number(of)) * Math.round(Math.abs(Number(of))) + 0
+      return roundedNumber(Number(of))
     case 'lower':
       return String(of).replaceAll(/[A-Z]/g, (letter) => letter.toLowerCase())
     case 'upper':
@@ -72,8 +74,19 @@ function ofOne(expression: OfOne, of: Json): Json {
   }
 }
 
+/** JSON has no infinity: what is beyond the greatest number is that. */
+function finite(number: number): number {
+  return Math.max(-Number.MAX_VALUE, Math.min(Number.MAX_VALUE, number)) + 0
+}
+
+/** Numbers that have no fraction stay as they are, and so do those that are too large for a 64-bit integer. */
+function roundedNumber(number: number): number {
+  if (Math.abs(number) >= 2 ** 52) return number
+  return Math.trunc(number + (number < 0 ? -0.5 : 0.5)) + 0
+}
+
 function joined(first: Json, second: Json, separator: string): Json {
-  return first === null || second === null ? first : `${first}${separator}${second}`
+  return second === null ? first : `${first ?? ''}${separator}${second}`
 }
 
 function isObject(value: Json): value is Members {
@@ -112,7 +125,7 @@ function ofKind(value: Json | undefined, kind: FieldKind): Json {
     case 'json':
       return value
     case 'integer':
-      return Number.isInteger(value) ? value : null
+      return Number.isSafeInteger(value) ? value : null
     case 'real':
       return typeof value === 'number' ? value : null
     case 'boolean':

@@ -1,12 +1,13 @@
 import type { Json } from '../value.ts'
 import type { FieldKind } from './field.ts'
+import type { ShapeField } from './shape.ts'
 
 /**
  * How a value in one version of the API is made of values in another. An expression is data with two interpreters, which
  * agree: `evaluate` here, over JSON, and `version/expression-sql.ts`, over a row. Where nothing else is said, null makes
  * null.
  */
-export type Expression = Leaf | Plain | Structure
+export type Expression = Leaf | Plain | Structure | Made
 
 /** Where values come from. */
 export type Leaf =
@@ -36,7 +37,7 @@ type Plain =
   /** The first `chars` characters of a text. */
   | { readonly op: 'cut'; readonly of: Expression; readonly chars: number }
   | { readonly op: 'orElse'; readonly of: Expression; readonly value: Scalar }
-  /** A text, and where there is a second one, the separator and that. */
+  /** A text, and where there is a second one, the separator and that: after no text where there is no first. */
   | { readonly op: 'joined'; readonly first: Expression; readonly second: Expression; readonly separator: string }
   /** What stands before the first separator, the whole without one; and after it, null without one. */
   | { readonly op: 'before' | 'after'; readonly of: Expression; readonly separator: string }
@@ -55,8 +56,15 @@ type Structure =
   | { readonly op: 'withFirst'; readonly of: Expression; readonly value: Expression }
   /** A merge patch (RFC 7396) applied. */
   | { readonly op: 'merged'; readonly of: Expression; readonly patch: Expression }
-  /** A column as it is where each pair is equal, else `otherwise`. */
-  | { readonly op: 'kept'; readonly column: Expression; readonly same: readonly Pair[]; readonly otherwise: Expression }
+  /** A field as it is where each pair is equal, else `otherwise`. */
+  | { readonly op: 'kept'; readonly field: Expression; readonly same: readonly Pair[]; readonly otherwise: Expression }
+
+/** A field of a newer version, and how it is made of what a caller sends. */
+export interface Made {
+  readonly op: 'made'
+  readonly by: Expression
+  readonly field: ShapeField
+}
 
 export type Pair = readonly [Expression, Expression]
 
@@ -80,10 +88,14 @@ export function isLeaf(expression: Expression): expression is Leaf {
   return ['column', 'given', 'hidden', 'bound', 'value', 'literal'].includes(expression.op)
 }
 
-/** The expression with each of its leaves replaced. */
-export function replaceLeaves(expression: Expression, replace: (leaf: Leaf) => Expression): Expression {
+/** The expression with each of its leaves replaced, and where `made` is given, what lenses made of them, in whole. */
+export function replaceLeaves(
+  expression: Expression,
+  replace: (leaf: Leaf) => Expression,
+  made?: (node: Made) => Expression,
+): Expression {
   if (isLeaf(expression)) return replace(expression)
-  const inside = (each: Expression) => replaceLeaves(each, replace)
+  const inside = (each: Expression) => replaceLeaves(each, replace, made)
   switch (expression.op) {
     case 'object':
       return { ...expression, members: expression.members.map(([name, each]) => [name, inside(each)] as const) }
@@ -96,9 +108,11 @@ export function replaceLeaves(expression: Expression, replace: (leaf: Leaf) => E
       return { ...expression, of: inside(expression.of), patch: inside(expression.patch) }
     case 'kept':
       return {
-        ...{ op: 'kept', column: inside(expression.column), otherwise: inside(expression.otherwise) },
+        ...{ op: 'kept', field: inside(expression.field), otherwise: inside(expression.otherwise) },
         same: expression.same.map(([a, b]) => [inside(a), inside(b)] as const),
       }
+    case 'made':
+      return made ? made(expression) : { ...expression, by: inside(expression.by) }
     default:
       return { ...expression, of: inside(expression.of) }
   }
@@ -116,4 +130,18 @@ export function leavesOf(expression: Expression): Leaf[] {
     return leaf
   })
   return leaves
+}
+
+/** What lenses make on the way to a column, from the older versions to the newer. */
+export function madeIn(expression: Expression): Made[] {
+  const found: Made[] = []
+  replaceLeaves(
+    expression,
+    (leaf) => leaf,
+    (node) => {
+      found.push(...madeIn(node.by), node)
+      return node
+    },
+  )
+  return found
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod'
-import type { Json } from '../value.ts'
+import type { Json, Value } from '../value.ts'
 import {
+  convertedFallback,
   convertField,
   type Draft,
   fieldIn,
@@ -10,13 +11,14 @@ import {
   newName,
   oldField,
   replaceFields,
-  replaceGiven,
   stored,
 } from './draft.ts'
-import { evaluateOn, isSame } from './evaluate.ts'
-import { type Case, type Expression, match, value } from './expression.ts'
-import { type FieldKind, toJson } from './field.ts'
+import { evaluate, evaluateOn } from './evaluate.ts'
+import { type Case, type Expression, fill, leavesOf, madeIn, match, value } from './expression.ts'
+import { toJson } from './field.ts'
 import type { Lens, OldField } from './lens.ts'
+import { limits } from './limits.ts'
+import { olderConvert } from './older-convert.ts'
 import { olderGroup, olderPlunge } from './older-structure.ts'
 import type { ShapeField } from './shape.ts'
 
@@ -67,8 +69,7 @@ function olderRename(draft: Draft, { from, to }: Of<'rename'>) {
   }
   if (!field || field.members === null) fieldIn(draft, to)
   freeName(draft, from)
-  if (field) replaceFields(draft, [to], [{ ...field, name: from }])
-  replaceGiven(draft, (path) => {
+  replaceFields(draft, [to], field ? [{ ...field, name: from }] : [], (path) => {
     const rest = path === to ? '' : path.startsWith(`${to}/`) ? path.slice(to.length) : null
     return rest === null ? null : given(from + rest)
   })
@@ -77,8 +78,19 @@ function olderRename(draft: Draft, { from, to }: Of<'rename'>) {
 function olderAdd(draft: Draft, { field: name, fresh }: Of<'add'>) {
   const field = fieldIn(draft, name)
   if (field.writable) requireTaken(field, fresh, 'what a create of an old client puts there')
-  draft.fields.delete(name)
-  replaceGiven(draft, (path) => (path === name ? { op: 'hidden', fresh, read: field.read } : null))
+  replaceFields(draft, [name], [], (path) => (path === name ? { op: 'hidden', fresh, read: field.read } : null))
+  for (const expression of draft.puts.values()) requireFresh(name, expression)
+}
+
+/** That newer versions, too, take what is made of values that no older client sends. */
+function requireFresh(name: string, expression: Expression) {
+  const isHidden = leavesOf(expression).every((leaf) => leaf.op === 'hidden')
+  for (const { by, field } of isHidden ? madeIn(expression) : [])
+    requireTaken(field, evaluateFresh(by), `which is made of the fresh value of "${name}"`)
+}
+
+function evaluateFresh(expression: Expression): Json {
+  return evaluate(expression, (leaf) => (leaf.op === 'hidden' ? leaf.fresh : null))
 }
 
 function olderRemove(draft: Draft, { field: name, was, stands }: Of<'remove'>) {
@@ -89,7 +101,7 @@ function olderRemove(draft: Draft, { field: name, was, stands }: Of<'remove'>) {
     fallback: stored(was, stands),
   }
   requireTaken(made, stands, 'what stands in for it')
-  replaceFields(draft, [], [made])
+  replaceFields(draft, [], [made], () => null)
 }
 
 /** That a field takes a value. */
@@ -139,51 +151,23 @@ function shownAs(
   return first ?? each
 }
 
-/** Values that a conversion is tried with, in both directions. */
-const samples: Readonly<Record<FieldKind, readonly Json[]>> = {
-  text: ['', 'a', 'A', 'Ada', 'ada lovelace', '@ada', 'x/y', '7', 'ÄÖ'],
-  enum: [],
-  id: [],
-  integer: [0, 1, -1, 2, 7, 10, 59, 60, 61, 99, 100, 1_000, 86_400, 1_000_001],
-  real: [0, 1, -1, 0.5, 0.25, 1.5, 2.25, 10.75, 99.5, 1_000.125],
-  boolean: [true, false],
-  instant: ['2026-01-31T12:00:00.000Z', '1999-12-31T23:59:59.999Z'],
-  json: [],
-}
-
-function olderConvert(draft: Draft, { field: name, was, toOld, toNew, loses }: Of<'convert'>) {
-  const field = fieldIn(draft, name, ['text', 'enum', 'integer', 'real', 'boolean', 'instant'])
-  const { schema, values } = oldField(was)
-  const tried = [...samples[was.kind], ...values].filter((each) => schema.safeParse(each).success)
-  const lost = tried.find((each) => !isSame(evaluateOn(toOld, evaluateOn(toNew, each)), each))
-  if (lost !== undefined && loses === null) {
-    const [there, again] = [evaluateOn(toNew, lost), evaluateOn(toOld, evaluateOn(toNew, lost))].map((each) =>
-      JSON.stringify(each),
-    )
-    throw new LensMistake(
-      `"${name}": the old ${JSON.stringify(lost)} becomes ${there}, which comes back as ${again}; say with "loses" what old clients lose, or make the two the way back from each other.`,
-    )
-  }
-  const conversion = { was: { nullable: field.nullable, ...was }, toOld, toNew, isExact: false, isOneToOne: false }
-  convertField(draft, field, conversion)
-}
-
 function olderSplit(draft: Draft, { from, to, at }: Of<'split'>) {
   const [first, second] = to.map((name) => fieldIn(draft, name, ['text'])) as [ShapeField, ShapeField]
   requireCharacter(at.separator)
+  requireTwo(to)
+  if (first.writable !== second.writable)
+    throw new LensMistake(`callers write one of "${first.name}" and "${second.name}", and not the other.`)
   if (!second.nullable)
     throw new LensMistake(`"${second.name}" must be nullable: it is null where the old text has no separator.`)
   freeName(draft, from, to)
-  const [a, b] = [first, second].map((field) => toJson(field, field.fallback ?? null)) as [Json, Json]
   const older: ShapeField = {
     ...first,
     ...oldField({ kind: 'text', nullable: first.nullable }),
     ...{ name: from, writable: first.writable && second.writable, isExact: false, column: null },
     read: { op: 'joined', first: first.read, second: second.read, separator: at.separator },
-    fallback: first.fallback === undefined ? undefined : b === null ? first.fallback : `${a}${at.separator}${b}`,
+    fallback: first.fallback === undefined ? undefined : joinedFallback(first, second, at.separator),
   }
-  replaceFields(draft, to, [older])
-  replaceGiven(draft, (path) => {
+  replaceFields(draft, to, [older], (path) => {
     if (path !== first.name && path !== second.name) return null
     return { op: path === first.name ? 'before' : 'after', of: given(from), separator: at.separator }
   })
@@ -192,27 +176,47 @@ function olderSplit(draft: Draft, { from, to, at }: Of<'split'>) {
 function olderJoin(draft: Draft, { from, to, at }: Of<'join'>) {
   const field = fieldIn(draft, to, ['text'])
   requireCharacter(at.separator)
+  requireTwo(from)
   for (const name of from) freeName(draft, name, [to])
+  if (hasFirstPart(field.read))
+    throw new LensMistake(`"${to}" is the first part of a text; it has no parts, or they might hold its separator.`)
   const chars = field.schema instanceof z.ZodString ? field.schema.maxLength : null
   const part = (op: 'before' | 'after'): ShapeField => {
     const [name, nullable] = op === 'before' ? [from[0], field.nullable] : [from[1], true]
     const cut: Expression = { op, of: value, separator: at.separator }
-    const fallback = field.fallback === undefined ? undefined : evaluateOn(cut, field.fallback)
+    const fallback = convertedFallback(field, field, cut)
     const schema = op === 'before' ? withoutCharacter(at.separator) : z.string()
     return {
       ...field,
       ...oldField({ kind: 'text', nullable, schema: chars === null ? schema : schema.max(chars) }),
-      ...{ name, read: { op, of: field.read, separator: at.separator }, column: null },
-      fallback: op === 'after' && fallback === undefined ? null : (fallback as string | null | undefined),
+      ...{ name, read: fill(cut, field.read), column: null },
+      fallback: op === 'after' ? (fallback ?? null) : fallback,
     }
   }
-  replaceFields(draft, [to], [part('before'), part('after')])
   const [first, second] = [given(from[0]), given(from[1])]
-  replaceGiven(draft, (path) => (path === to ? { op: 'joined', first, second, separator: at.separator } : null))
+  replaceFields(draft, [to], [part('before'), part('after')], (path) =>
+    path === to ? { op: 'joined', first, second, separator: at.separator } : null,
+  )
+}
+
+function requireTwo([first, second]: readonly [string, string]) {
+  if (first === second) throw new LensMistake('the two parts have two names.')
+}
+
+function hasFirstPart(expression: Expression): boolean {
+  if (expression.op === 'before') return true
+  return 'of' in expression && hasFirstPart(expression.of)
+}
+
+function joinedFallback(first: ShapeField, second: ShapeField, separator: string): Value {
+  const literal = (field: ShapeField): Expression => ({ op: 'literal', value: toJson(field, field.fallback ?? null) })
+  const whole: Expression = { op: 'joined', first: literal(first), second: literal(second), separator }
+  return stored(first, evaluateOn(whole, null))
 }
 
 function requireCharacter(separator: string) {
-  if (separator.length !== 1) throw new LensMistake('a separator is one character.')
+  if (separator.length !== 1 || !separator.isWellFormed() || separator === '\0')
+    throw new LensMistake('a separator is one character.')
 }
 
 function withoutCharacter(character: string): z.ZodString {
@@ -222,37 +226,56 @@ function withoutCharacter(character: string): z.ZodString {
 
 function olderWrap(draft: Draft, { from, to, was }: Of<'wrap'>) {
   const list = fieldIn(draft, to, ['json'])
+  // The empty list stands for null.
+  if (!list.schema.safeParse([]).success) throw new LensMistake(`"${to}" must take a list, also an empty one.`)
   freeName(draft, from, [to])
+  const first: Expression = { op: 'first', of: value, kind: was.kind }
   const older: ShapeField = {
     ...list,
     ...oldField({ ...was, nullable: true }),
-    ...{ name: from, read: { op: 'first', of: list.read, kind: was.kind }, fallback: null },
-    ...{ isExact: false, column: null },
+    ...{ name: from, read: fill(first, list.read), isExact: false, column: null },
+    fallback: convertedFallback(list, was, first) ?? null,
   }
-  replaceFields(draft, [to], [older])
   const whole: Expression = { op: 'hidden', fresh: [], read: list.read }
-  replaceGiven(draft, (path) => (path === to ? { op: 'withFirst', of: whole, value: given(from) } : null))
+  replaceFields(draft, [to], [older], (path) =>
+    path === to ? { op: 'withFirst', of: whole, value: given(from) } : null,
+  )
 }
 
 function olderDefault(draft: Draft, { field: name, from }: Of<'changeDefault'>) {
   const field = fieldIn(draft, name)
   if (!field.writable) throw new LensMistake(`"${name}" is not written by callers.`)
   requireTaken(field, from, 'its old default')
-  replaceFields(draft, [name], [{ ...field, fallback: stored(field, from) }])
-  replaceGiven(draft, (path) => (path === name ? { op: 'given', path, isDefaulted: true } : null))
+  replaceFields(draft, [name], [{ ...field, fallback: stored(field, from) }], (path) =>
+    path === name ? { op: 'given', path, isDefaulted: true } : null,
+  )
 }
 
 function olderLimit(draft: Draft, { of, from }: Of<'changeLimit'>) {
   if (!Number.isInteger(from) || from < 1) throw new LensMistake('a limit is a whole number from 1.')
   if (of === 'pageRowsMax') {
+    if (from > limits.pageRowsMax) throw new LensMistake(`a page has at most ${limits.pageRowsMax} records.`)
     draft.pageRowsMax = from
     return
   }
   const field = fieldIn(draft, of, ['text'])
-  const was: OldField = {
-    ...{ kind: 'text', nullable: field.nullable },
-    schema: field.schema instanceof z.ZodString ? field.schema.max(from) : z.string().max(from),
-  }
+  const most = field.schema instanceof z.ZodString ? field.schema.maxLength : null
+  if (most !== null && from >= most)
+    throw new LensMistake(`"${of}" takes up to ${most}; old clients that send up to ${from} would be refused.`)
+  const was: OldField = { kind: 'text', nullable: field.nullable, schema: charactersMax(from) }
   const toOld: Expression = { op: 'cut', of: value, chars: from }
   convertField(draft, field, { was, toOld, toNew: value, isExact: false, isOneToOne: false })
+}
+
+/** Texts of so many characters at most, counted as SQLite and JSON Schema do, which take a pair of surrogates for one. */
+function charactersMax(maximum: number): z.ZodType {
+  const check = z.check<string>(({ value: text, issues }) => {
+    if ([...text].length <= maximum) return
+    const message = `expected at most ${maximum} characters`
+    issues.push({ code: 'too_big', origin: 'string', maximum, inclusive: true, input: text, message })
+  })
+  check._zod.onattach.push((schema) => {
+    schema._zod.bag.maximum = maximum
+  })
+  return z.string().check(check)
 }

@@ -2,7 +2,7 @@ import { assert } from '../problem.ts'
 import type { Json } from '../value.ts'
 import { type Draft, LensMistake } from './draft.ts'
 import { evaluate, isSame } from './evaluate.ts'
-import { type Expression, leavesOf, replaceLeaves } from './expression.ts'
+import { type Expression, type Leaf, leavesOf, replaceLeaves } from './expression.ts'
 import { type Field, type FieldKind, toJson } from './field.ts'
 import type { Resource } from './model.ts'
 import type { Heir, Leaving, Retirement } from './retiring.ts'
@@ -74,10 +74,15 @@ function overColumns(put: Expression, draft: Draft): Expression | null {
     (leaf) => leaf.op === 'hidden' || (leaf.op === 'given' && !draft.fields.has(leaf.path)),
   )
   if (isMore) return null
-  return replaceLeaves(put, (leaf) => {
+  return overFields(put, draft)
+}
+
+function overFields(put: Expression, draft: Draft): Expression {
+  const toColumn = (leaf: Leaf): Expression => {
     const field = leaf.op === 'given' ? draft.fields.get(leaf.path) : undefined
     return field ? { op: 'column', name: field.name, kind: field.kind } : leaf
-  })
+  }
+  return replaceLeaves(put, toColumn, ({ by }) => overFields(by, draft))
 }
 
 function namesIn(expression: Expression): string[] {

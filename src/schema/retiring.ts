@@ -1,7 +1,7 @@
 import { getTableColumns } from 'drizzle-orm'
 import type { SQLiteColumn } from 'drizzle-orm/sqlite-core'
 import type { Value } from '../value.ts'
-import type { IdentifiedTable } from './columns.ts'
+import { type IdentifiedTable, type IdentityField, identityFields } from './columns.ts'
 import type { Expression } from './expression.ts'
 import type { Field } from './field.ts'
 import type { Lens, VersionDeclaration } from './lens.ts'
@@ -50,7 +50,8 @@ export function departuresOf(
   versions: readonly VersionDeclaration[],
 ): Departures {
   const columns = new Map(Object.entries(getTableColumns(table) as Record<string, SQLiteColumn>))
-  const retiring = new Map([...goneNames(name, versions)].filter(([each]) => columns.has(each)))
+  const mayGo = (each: string) => columns.has(each) && !identityFields.includes(each as IdentityField)
+  const retiring = new Map([...goneNames(name, versions)].filter(([each]) => mayGo(each)))
   const isRequired = (each: string) => {
     const column = columns.get(each)
     return column !== undefined && retiring.has(each) && column.notNull && !column.hasDefault
@@ -65,8 +66,9 @@ export function goneNames(name: string, versions: readonly VersionDeclaration[])
   const gone = new Map<string, Lens>()
   for (const lens of versions.flatMap(({ lenses }) => (Object.hasOwn(lenses, name) ? (lenses[name] ?? []) : []))) {
     const says = saysOf(lens)
-    for (const each of says.here) gone.delete(each)
     for (const each of says.gone) gone.set(each, lens)
+    // A name that a lens takes up again, such as that of the first part of a join, did not go.
+    for (const each of says.here) gone.delete(each)
   }
   return gone
 }

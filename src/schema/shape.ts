@@ -1,6 +1,7 @@
 import { z } from 'zod'
+import { assert } from '../problem.ts'
 import type { Value } from '../value.ts'
-import { type Draft, given } from './draft.ts'
+import type { Draft } from './draft.ts'
 import { type Expression, leavesOf } from './expression.ts'
 import type { Field } from './field.ts'
 import type { Relation, Resource } from './model.ts'
@@ -51,7 +52,9 @@ export function newestDraft({ name, fields, relations, pageRowsMax }: Resource):
   return {
     ...{ name, pageRowsMax, relations: new Map(relations) },
     fields: new Map([...fields.values()].map((field) => [field.name, ofColumn(field)])),
-    puts: new Map([...fields.values()].filter(({ writable }) => writable).map(({ name }) => [name, given(name)])),
+    puts: new Map(
+      [...fields.values()].filter(({ writable }) => writable).map(({ name }) => [name, { op: 'given', path: name }]),
+    ),
   }
 }
 
@@ -86,6 +89,15 @@ export function* pathsOf(fields: ReadonlyMap<string, ShapeField>): Generator<[pa
     if (field.members === null) yield [name, field]
     else for (const member of field.members) yield [`${name}/${member.name}`, member]
   }
+}
+
+/** The field at a path, which there is. */
+export function fieldAt(fields: ReadonlyMap<string, ShapeField>, path: string): ShapeField {
+  const [name = '', member] = path.split('/')
+  const field = fields.get(name)
+  const found = member === undefined ? field : field?.members?.find((each) => each.name === member)
+  assert(found, `a column is made of fields of its version, and ${path} is none`)
+  return found
 }
 
 /** What callers may send for fields together. */

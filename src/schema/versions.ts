@@ -33,7 +33,7 @@ export function compileVersions(
     const shapes = new Map(
       [...resources].map(([name, resource]) => [name, shapeOf(drafts.get(name) ?? newestDraft(resource), resource)]),
     )
-    mistakes.push(...checkShapeNames(version, shapes))
+    mistakes.push(...checkShapeNames(version, shapes, declared))
     versions.unshift({ ...version, shapes })
     for (const [name, lenses] of Object.entries(version.lenses)) {
       const draft = drafts.get(name)
@@ -108,9 +108,15 @@ function* checkNamed(
   }
 }
 
-function* checkShapeNames({ date }: VersionDeclaration, shapes: ReadonlyMap<string, Shape>): Generator<string> {
+function* checkShapeNames(
+  { date }: VersionDeclaration,
+  shapes: ReadonlyMap<string, Shape>,
+  declared: readonly VersionDeclaration[],
+): Generator<string> {
   const seen = new Set<string>()
   for (const [resource, { name }] of shapes) {
+    if (name !== resource && declared.some(({ alias }) => alias === name))
+      yield `${resource} at ${date}: "${name}" is the alias of a version, which begins paths.`
     if (!isName(name) || reservedResources.includes(name))
       yield `${resource} at ${date}: "${name}" is no name of a resource; ${nameRule}, and none of ${reservedResources.join(', ')}.`
     if (seen.has(name.toLowerCase())) yield `${resource} at ${date}: another resource is named "${name}" there.`

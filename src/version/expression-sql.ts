@@ -22,7 +22,8 @@ export function expressionSql(expression: Expression, leaf: LeafSql): SqlValue {
     }
     case 'joined': {
       const [first, second] = [at(expression.first).sql, at(expression.second).sql]
-      return { sql: `(${first} || coalesce(${textSql(expression.separator)} || ${second}, ''))`, form: 'plain' }
+      const whole = `coalesce(${first}, '') || ${textSql(expression.separator)} || ${second}`
+      return { sql: `iif(${second} is null, ${first}, ${whole})`, form: 'plain' }
     }
     case 'withMember':
       return withMemberSql(at(expression.of).sql, pathSql(expression.name), at(expression.value))
@@ -33,13 +34,15 @@ export function expressionSql(expression: Expression, leaf: LeafSql): SqlValue {
       return { sql, form: 'json' }
     }
     case 'kept': {
-      const same = expression.same.map(([a, b]) => `${comparable(at(a))} is ${comparable(at(b))}`)
-      const [column, otherwise] = [at(expression.column), at(expression.otherwise)]
-      return { sql: `iif(${same.join(' and ')}, ${column.sql}, ${otherwise.sql})`, form: column.form }
+      const same = expression.same.map(([a, b]) => sameSql(at(a), at(b)))
+      const [field, otherwise] = inOneForm(at(expression.field), at(expression.otherwise))
+      return { sql: `iif(${same.join(' and ')}, ${field.sql}, ${otherwise.sql})`, form: formOfBoth(field, otherwise) }
     }
+    case 'made':
+      return at(expression.by)
     case 'orElse': {
-      const of = at(expression.of)
-      return { ...of, sql: `coalesce(${of.sql}, ${literalSql(expression.value).sql})` }
+      const [of, otherwise] = [at(expression.of), literalSql(expression.value)]
+      return { sql: `coalesce(${of.sql}, ${otherwise.sql})`, form: formOfBoth(of, otherwise) }
     }
     default:
       return ofOneSql(expression, at(expression.of))
@@ -48,7 +51,7 @@ export function expressionSql(expression: Expression, leaf: LeafSql): SqlValue {
 
 type OfOne = Exclude<
   Expression,
-  Leaf | { op: 'object' | 'joined' | 'withMember' | 'withFirst' | 'merged' | 'kept' | 'orElse' }
+  Leaf | { op: 'object' | 'joined' | 'withMember' | 'withFirst' | 'merged' | 'kept' | 'made' | 'orElse' }
 >
 
 function ofOneSql(expression: OfOne, of: SqlValue): SqlValue {
@@ -58,13 +61,13 @@ function ofOneSql(expression: OfOne, of: SqlValue): SqlValue {
     case 'match':
       return matchSql(expression, of)
     case 'plus':
-      return plain(`(${x} + ${numberSql(expression.by)})`)
+      return plain(finiteSql(`${x} + ${numberSql(expression.by)}`))
     case 'times':
-      return plain(`(${x} * ${numberSql(expression.by)})`)
+      return plain(finiteSql(`${x} * ${numberSql(expression.by)}`))
     case 'over':
-      return plain(`(${x} / ${numberSql(expression.by)}${Number.isInteger(expression.by) ? '.0' : ''})`)
+      return plain(finiteSql(`${x} / cast(${numberSql(expression.by)} as real)`))
     case 'rounded':
-      return plain(`cast(round(${x}) as integer)`)
+      return plain(`iif(abs(${x}) < 4503599627370496, cast(round(${x}) as integer), ${x})`)
     case 'lower':
     case 'upper':
       return plain(`${expression.op}(${x})`)
@@ -87,8 +90,10 @@ function ofOneSql(expression: OfOne, of: SqlValue): SqlValue {
     }
     case 'member':
       return documentValueSql(x, pathSql(expression.name), expression.kind)
-    case 'first':
-      return documentValueSql(x, `'$[0]'`, expression.kind)
+    case 'first': {
+      const first = documentValueSql(x, `'$[0]'`, expression.kind)
+      return first.form === 'json' ? { ...first, sql: `nullif(${first.sql}, 'null')` } : first
+    }
     case 'without':
       return { sql: `json_remove(${x}, ${pathSql(expression.name)})`, form: 'json' }
   }
@@ -96,8 +101,7 @@ function ofOneSql(expression: OfOne, of: SqlValue): SqlValue {
 
 function matchSql({ cases, otherwise }: Extract<Expression, { op: 'match' }>, of: SqlValue): SqlValue {
   const [first] = cases
-  const isBoolean = first === undefined ? of.form === 'boolean' : typeof first[1] === 'boolean'
-  const form = isBoolean ? 'boolean' : 'plain'
+  const form = typeof (first?.[1] ?? otherwise) === 'boolean' ? 'boolean' : 'plain'
   if (first === undefined && otherwise === undefined) return of
   const whens = cases.map(([from, to]) => `when ${literalSql(from).sql} then ${literalSql(to).sql}`)
   const rest = otherwise === undefined ? of.sql : `iif(${of.sql} is null, null, ${literalSql(otherwise).sql})`
@@ -112,8 +116,12 @@ function documentValueSql(document: string, path: string, kind: FieldKind): SqlV
       return { sql: `${document} -> ${path}`, form: 'json' }
     case 'boolean':
       return { sql: `case ${type} when 'true' then 1 when 'false' then 0 end`, form: 'boolean' }
-    case 'integer':
-      return { sql: `iif(${type} = 'integer', ${document} ->> ${path}, null)`, form: 'plain' }
+    case 'integer': {
+      // A driver may bind a whole number as a real one, which the document then has.
+      const [found, most] = [`${document} ->> ${path}`, Number.MAX_SAFE_INTEGER]
+      const isWhole = `${type} in ('integer', 'real') and ${found} between -${most} and ${most} and ${found} = cast(${found} as integer)`
+      return { sql: `iif(${isWhole}, cast(${found} as integer), null)`, form: 'plain' }
+    }
     case 'real':
       return { sql: `iif(${type} in ('integer', 'real'), ${document} ->> ${path}, null)`, form: 'plain' }
     default:
@@ -144,8 +152,30 @@ function asText({ sql, form }: SqlValue): string {
   return form === 'json' ? `coalesce(${sql}, 'null')` : `json_quote(${sql})`
 }
 
-function comparable({ sql, form }: SqlValue): string {
-  return form === 'json' ? `json(${sql})` : sql
+/** The form of one value or another: null has none of its own, and so the plain one. */
+function formOfBoth(a: SqlValue, b: SqlValue): SqlValue['form'] {
+  return a.form === 'plain' ? b.form : a.form
+}
+
+/** Two values, one of which may be taken for the other: both the text of JSON where one is. */
+function inOneForm(a: SqlValue, b: SqlValue): [SqlValue, SqlValue] {
+  const asDocument = (each: SqlValue): SqlValue =>
+    each.form === 'json' ? each : { sql: `iif(${each.sql} is null, null, ${asText(each)})`, form: 'json' }
+  return formOfBoth(a, b) === 'json' ? [asDocument(a), asDocument(b)] : [a, b]
+}
+
+/** Whether two values are the same JSON, whatever the order of members. */
+function sameSql(a: SqlValue, b: SqlValue): string {
+  if (formOfBoth(a, b) !== 'json') return `${a.sql} is ${b.sql}`
+  const parts = ({ sql }: SqlValue) =>
+    `select fullkey, replace(type, 'real', 'integer'), atom from json_tree(coalesce(${sql}, 'null'))`
+  const lacks = (one: SqlValue, other: SqlValue) => `exists (${parts(one)} except ${parts(other)})`
+  return `not (${lacks(a, b)} or ${lacks(b, a)})`
+}
+
+/** JSON has no infinity: what is beyond the greatest number is that. */
+function finiteSql(number: string): string {
+  return `max(min(${number}, ${Number.MAX_VALUE}), -${Number.MAX_VALUE})`
 }
 
 export function formOf(kind: FieldKind): SqlValue['form'] {

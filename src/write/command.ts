@@ -2,6 +2,7 @@ import { Problem } from '../problem.ts'
 import type { Caller } from '../schema/access.ts'
 import { uuidv7 } from '../schema/field.ts'
 import { limits } from '../schema/limits.ts'
+import type { ShapeField } from '../schema/shape.ts'
 import type { ResourceView, View } from '../version/view.ts'
 import { type Assignment, BodyFaults, escapePointer, parseInput } from './input.ts'
 
@@ -151,9 +152,18 @@ function resolveReferences(
   if (id instanceof MissingName) return id.name
   const { body } = given
   if (typeof body !== 'object' || body === null || Array.isArray(body)) return { id, body }
-  const isId = (name: string) => view.fields.get(name)?.kind === 'id'
-  const entries = Object.entries(body).map(([name, value]) => [name, isId(name) ? resolve(value) : value] as const)
-  const missing = entries.map(([, value]) => value).find((value) => value instanceof MissingName)
-  if (missing) return missing.name
-  return { id, body: Object.fromEntries(entries) }
+  let missing: MissingName | null = null
+  const resolveIn = (values: object, fields: ReadonlyMap<string, ShapeField>): object => {
+    const entries = Object.entries(values).map(([name, value]): [string, unknown] => {
+      const field = fields.get(name)
+      if (field?.members && typeof value === 'object' && value !== null && !Array.isArray(value))
+        return [name, resolveIn(value, new Map(field.members.map((each) => [each.name, each])))]
+      const resolved = field?.kind === 'id' ? resolve(value) : value
+      if (resolved instanceof MissingName) missing ??= resolved
+      return [name, resolved]
+    })
+    return Object.fromEntries(entries)
+  }
+  const resolved = resolveIn(body, view.fields)
+  return missing === null ? { id, body: resolved } : (missing as MissingName).name
 }

@@ -4,7 +4,7 @@ import type { Outcome, Primary } from '../store/primary.ts'
 import type { Row } from '../store/reader.ts'
 import type { Command } from './command.ts'
 import type { WritePlan } from './plan.ts'
-import { explainedReferences } from './sql.ts'
+import { explainedReferences, type Measured, measuredTexts } from './sql.ts'
 
 /** A durable write and its answer, which a retry with the same key gets again, byte for byte. */
 export interface Receipt {
@@ -82,6 +82,8 @@ function refusal(command: Command, refused: Refused): Problem {
   const wanted = refusedByState(command, visible ?? null, version ?? null)
   if (wanted) return wanted
   if (missing.length > 0) return missingReferences(command, missing)
+  const unfit = measuredTexts(command).filter((_, i) => facts[references.length + i] === 0)
+  if (unfit.length > 0) return wrongLengths(command, unfit)
   if (refused.cause === 'unique') return alreadyExists(command, refused.message)
   if (refused.cause === 'foreign-key') return stillReferenced(command, facts)
   if (refused.cause === 'guard') {
@@ -135,16 +137,30 @@ function bodyPointer(command: Command): string {
   return command.pointer === '' ? '' : `${command.pointer}/body`
 }
 
-/** A column as the caller knows it, in a sentence. */
+/** A column as the caller knows it: by the field that it sent. */
+function pathOf({ input, view }: Command, column: string): string {
+  return input.find((each) => each.column.name === column)?.path ?? view.pathOf(column)
+}
+
+/** The same in a sentence. */
 function nameOf(command: Command, column: string): string {
-  return command.view.pathOf(column).replace('/', '.')
+  return pathOf(command, column).replace('/', '.')
 }
 
 function missingReferences(command: Command, missing: ReturnType<typeof explainedReferences>): Problem {
   const errors = missing.map((reference) => ({
-    pointer: `${bodyPointer(command)}/${command.view.pathOf(reference.column)}`,
+    pointer: `${bodyPointer(command)}/${pathOf(command, reference.column)}`,
     code: 'no-such-record',
     message: `"${nameOf(command, reference.column)}": there is no record of ${command.view.other(reference.to).name} with this id.`,
+  }))
+  return new Problem('invalid-value', { detail: errors[0]?.message ?? '', errors })
+}
+
+function wrongLengths(command: Command, unfit: readonly Measured[]): Problem {
+  const errors = unfit.map(({ assignment: { column }, least, most }) => ({
+    pointer: `${bodyPointer(command)}/${pathOf(command, column.name)}`,
+    code: 'wrong-length',
+    message: `"${nameOf(command, column.name)}": with what the record has it makes a text that is not of ${least} to ${most} characters.`,
   }))
   return new Problem('invalid-value', { detail: errors[0]?.message ?? '', errors })
 }
@@ -154,7 +170,7 @@ function alreadyExists(command: Command, message: string): Problem {
     .map((match) => match[1] ?? '')
     .filter((column) => column !== 'tenant')
   const errors = columns.map((column) => ({
-    pointer: `${bodyPointer(command)}/${command.view.pathOf(column)}`,
+    pointer: `${bodyPointer(command)}/${pathOf(command, column)}`,
     code: 'not-unique',
     message: `Another record of ${command.view.name} has this ${columns.map((each) => nameOf(command, each)).join(' and ')}.`,
   }))

@@ -1,17 +1,20 @@
 import type { z } from 'zod'
 import { type Fault, nearest, Problem, type ProblemCode } from '../problem.ts'
 import { evaluate } from '../schema/evaluate.ts'
-import { type Expression, leavesOf, replaceLeaves } from '../schema/expression.ts'
+import { type Expression, leavesOf, madeIn } from '../schema/expression.ts'
 import { type Field, toJson, toStored } from '../schema/field.ts'
 import { limits } from '../schema/limits.ts'
-import type { Put, ShapeField } from '../schema/shape.ts'
+import { fieldAt, type Put, type ShapeField } from '../schema/shape.ts'
 import type { Json, Value } from '../value.ts'
 import type { ResourceView } from '../version/view.ts'
+import { changeOf, readsRow } from './change.ts'
 import type { CommandKind } from './command.ts'
 
 /** What a write puts into a column. */
 export interface Assignment {
   readonly column: Field
+  /** The field that the caller knows it by: the first that it sent of those that it is made of; null for none. */
+  readonly path: string | null
   /** What a new record has in it. */
   readonly value: Value
   /** What becomes of it in a record that is there. */
@@ -79,10 +82,11 @@ export function parseInput(
   refuseLostProto(view, given, result.data, pointer, faults)
   const assignments: Assignment[] = []
   for (const put of view.puts) {
-    if (kind === 'patch' && !put.given.some((path) => sent.has(path))) continue
-    const assignment = kind === 'patch' ? patched(put, sent) : whole(put, sent)
-    if (!put.isSame) checkColumn(put, assignment, pointer, faults)
-    assignments.push(assignment)
+    const path = put.given.find((each) => sent.has(each)) ?? null
+    if (kind === 'patch' && path === null) continue
+    const { value, change } = kind === 'patch' ? patched(put, sent) : whole(put, sent)
+    checkMade(put, kind, sent, pointer, faults)
+    assignments.push({ column: put.column, path, value: value ?? null, change })
   }
   return assignments
 }
@@ -105,22 +109,17 @@ class Body {
 
   /** A field of the caller's version. */
   field(path: string): ShapeField {
-    const [name = '', member] = path.split('/')
-    const field = this.view.fields.get(name)
-    const found = member === undefined ? field : field?.members?.find((each) => each.name === member)
-    if (!found) throw new Error(`broken invariant: a put is made of fields of its version, and ${path} is none`)
-    return found
+    return fieldAt(this.view.fields, path)
   }
 
   /** What is sent in a field; where nothing is, what the field has then. */
   value(path: string): Json {
-    if (!this.has(path)) {
-      const field = this.field(path)
-      return toJson(field, field.fallback ?? null)
-    }
+    const field = this.field(path)
+    if (!this.has(path)) return toJson(field, field.fallback ?? null)
     let value: unknown = this.values
     for (const name of path.split('/')) value = (value as Values)[name]
-    return value as Json
+    // Of the forms of an instant, lenses and tables know the one that is stored.
+    return field.kind === 'instant' ? storedOf(field, value as Json) : (value as Json)
   }
 
   /** The value that a write binds for a field. */
@@ -141,25 +140,22 @@ function storedOf(field: Field, value: Json): Value {
   return value === null ? null : toStored(field, value)
 }
 
+/** What a write puts into a column; `value` is undefined where it is known only once the record is. */
+type Effect = Pick<Assignment, 'change'> & { readonly value: Value | undefined }
+
 /** What a create or a replace puts into a column. */
-function whole(put: Put, body: Body): Assignment {
-  const { column, expression, given } = put
-  const value = (): Value => {
-    const isTold = given.length === 0 || given.some((path) => body.has(path)) || isDefaulted(expression)
-    return isTold ? storedOf(column, freshValue(expression, body)) : (column.fallback ?? null)
-  }
-  if (given.length === 0) return { column, value: value(), change: { kind: 'keep' } }
-  if (put.isSame || (put.isExact && !readsRow(expression))) return { column, value: value(), change: { kind: 'set' } }
-  return { column, value: value(), change: computed(put, given, body, false) }
+function whole(put: Put, body: Body): Effect {
+  const { column, expression, given, isExact } = put
+  const isTold = given.length === 0 || given.some((path) => body.has(path)) || isDefaulted(expression)
+  const fallback = isTold ? undefined : column.fallback
+  const value = fallback === undefined ? storedOf(column, freshValue(expression, body)) : fallback
+  if (given.length === 0) return { value, change: { kind: 'keep' } }
+  if (isExact && !readsRow(expression)) return { value, change: { kind: 'set' } }
+  return { value, change: computed(put, given, body, false) }
 }
 
 function isDefaulted(expression: Expression): boolean {
   return leavesOf(expression).some((leaf) => leaf.op === 'given' && leaf.isDefaulted)
-}
-
-/** Whether what is written depends on what is there: on what the caller's version does not show. */
-function readsRow(expression: Expression): boolean {
-  return leavesOf(expression).some((leaf) => leaf.op === 'hidden')
 }
 
 /** What a column of a new record has. */
@@ -172,14 +168,14 @@ function freshValue(expression: Expression, body: Body): Json {
 }
 
 /** What a merge patch puts into a column, where it names any field that the column is made of. */
-function patched(put: Put, body: Body): Assignment {
-  const { column, expression, given, isExact, isSame } = put
+function patched(put: Put, body: Body): Effect {
+  const { column, expression, given, isExact } = put
   const named = given.filter((path) => body.has(path))
-  const isWhole = named.length === given.length && !readsRow(expression)
   const merges = named.some((path) => isMerged(path, body))
-  const value = isWhole && !merges ? storedOf(column, freshValue(expression, body)) : null
-  if (isWhole && !merges && (isSame || isExact)) return { column, value, change: { kind: 'set' } }
-  return { column, value, change: computed(put, named, body, merges) }
+  const isWhole = named.length === given.length && !merges
+  const value = isWhole ? storedOf(column, freshValue(expression, body)) : undefined
+  if (isWhole && isExact && !readsRow(expression)) return { value, change: { kind: 'set' } }
+  return { value, change: computed(put, named, body, merges) }
 }
 
 /** A JSON object in a patch is merged into the field (RFC 7396); any other value takes its place. */
@@ -188,43 +184,39 @@ function isMerged(path: string, body: Body): boolean {
   return body.field(path).kind === 'json' && typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** A column as it is where the fields that are sent are as they were; else made of them, and of what is there. */
-function computed(
-  { column, expression, isSame, isExact }: Put,
-  sent: readonly string[],
-  body: Body,
-  merges: boolean,
-): Change {
-  const values = sent.map((path) => body.stored(path))
-  const bound = (path: string): Expression => ({ op: 'bound', index: sent.indexOf(path), kind: body.field(path).kind })
-  const made = replaceLeaves(expression, (leaf) => {
-    if (leaf.op === 'hidden') return leaf.read
-    if (leaf.op !== 'given') return leaf
-    const { read } = body.field(leaf.path)
-    if (!sent.includes(leaf.path)) return read
-    return merges && isMerged(leaf.path, body) ? { op: 'merged', of: read, patch: bound(leaf.path) } : bound(leaf.path)
-  })
+/** What becomes of a column by the fields that are sent, and by what is there. */
+function computed({ column, expression, isSame }: Put, paths: readonly string[], body: Body, merges: boolean): Change {
+  const sent = {
+    paths,
+    field: (path: string) => body.field(path),
+    isMerged: (path: string) => merges && isMerged(path, body),
+  }
+  // The first that lenses make is the column.
+  const by = expression.op === 'made' ? expression.by : expression
+  const made = changeOf(by, { op: 'column', name: column.name, kind: column.kind }, sent)
   // A patch of a json field is the one such expression of a version that is as the tables are.
-  if (isSame) return { kind: 'compute', expression: made, values, shape: 'merge' }
-  const isKept = !merges && !(isExact && !readsRow(expression))
-  const same = sent.map((path) => [body.field(path).read, bound(path)] as const)
-  const kept: Expression = { op: 'kept', column: columnOf(column), same, otherwise: made }
-  const chosen = isKept ? kept : made
-  return { kind: 'compute', expression: chosen, values, shape: JSON.stringify(chosen) }
+  const shape = isSame && merges ? 'merge' : JSON.stringify(made)
+  return { kind: 'compute', expression: made, values: paths.map((path) => body.stored(path)), shape }
 }
 
-function columnOf({ name, kind }: Field): Expression {
-  return { op: 'column', name, kind }
-}
-
-/** What a lens made must be what the tables take; where it is not, the caller is told of the field that it sent. */
-function checkColumn({ column, given }: Put, { value, change }: Assignment, pointer: string, faults: BodyFaults) {
-  if (value === null && (column.nullable || change.kind === 'compute')) return
-  const path = given[0] ?? column.name
-  const result = column.schema.safeParse(toJson(column, value))
-  if (result.success) return
-  for (const issue of result.error.issues) {
-    faults.add('invalid-value', `${pointer}/${path}`, issue.code, `"${path.replace('/', '.')}": ${issue.message}`)
+/**
+ * What lenses make of what is sent must be what each newer version takes, and the tables; where it is not, the caller is
+ * told of a field that it sent. What a patch makes together with what is there, the database judges.
+ */
+function checkMade({ expression, column }: Put, kind: CommandKind, body: Body, pointer: string, faults: BodyFaults) {
+  for (const { by, field } of madeIn(expression)) {
+    const given = leavesOf(by).flatMap((leaf) => (leaf.op === 'given' ? [leaf.path] : []))
+    const isKnown = (path: string) => body.has(path) && !isMerged(path, body)
+    const isTold = given.some((path) => body.has(path)) || isDefaulted(by) || column.fallback === undefined
+    if (kind === 'patch' ? !given.every(isKnown) : !isTold) continue
+    const value = freshValue(by, body)
+    if (value === null && field.nullable) continue
+    const result = field.schema.safeParse(value)
+    if (result.success) continue
+    const path = given.find((each) => body.has(each)) ?? given[0] ?? field.name
+    for (const { code, message } of result.error.issues)
+      faults.add('invalid-value', `${pointer}/${path}`, code, `"${path.replace('/', '.')}": ${message}`)
+    return
   }
 }
 

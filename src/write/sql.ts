@@ -1,7 +1,9 @@
+import { z } from 'zod'
 import { assert } from '../problem.ts'
 import { type Caller, callerShape, predicateSql, resolve } from '../schema/access.ts'
 import type { Derived } from '../schema/derived.ts'
 import { quoted } from '../schema/field.ts'
+import { limits } from '../schema/limits.ts'
 import type { Resource } from '../schema/model.ts'
 import type { Reference } from '../schema/table.ts'
 import { ShapeCache, type Text } from '../store/text.ts'
@@ -16,7 +18,7 @@ import { type Bound, WriteParameters } from './parameters.ts'
 export interface CommandSql {
   /** Changes exactly one row, or the command is refused. */
   readonly write: Text<Bound>
-  /** Why a write was refused: `[visible version, version, ok per reference..., used per incoming reference...]`. */
+  /** Why a write was refused: `[visible version, version, ok per reference..., fits per text..., used per incoming reference...]`. */
   readonly explain: Text<Bound>
   /** The command's result in a batch, put aside until the batch answers. */
   readonly putAside: Text<Bound>
@@ -44,6 +46,29 @@ export function compileCommand(command: Command, caller: Caller): CommandSql {
 
 function changeShape({ column, change }: Assignment): string {
   return change.kind === 'compute' ? `${column.name} ${change.shape}` : `${column.name} ${change.kind}`
+}
+
+/** A text that is made of what the record has, so that only the database can tell how long it is. */
+export interface Measured {
+  readonly assignment: Assignment
+  readonly index: number
+  readonly least: number
+  readonly most: number
+}
+
+/** The texts of a command that have a length to keep, in the order in which `explain` answers them. */
+export function measuredTexts({ input }: Command): Measured[] {
+  return input.flatMap((assignment, index) => {
+    const { schema } = assignment.column
+    if (assignment.change.kind !== 'compute' || !(schema instanceof z.ZodString)) return []
+    const { minLength, maxLength } = schema
+    if (minLength === null && maxLength === null) return []
+    return [{ assignment, index, least: minLength ?? 0, most: maxLength ?? limits.bodyBytesMax }]
+  })
+}
+
+function lengthCondition({ assignment, index, least, most }: Measured, row: string, p: WriteParameters): string {
+  return `coalesce(length(${changeSql(assignment, index, row, p)}) between ${least} and ${most}, 1)`
 }
 
 /** What a change makes of a column of the row `row`. */
@@ -110,8 +135,9 @@ function compileInsert(command: Command, caller: Caller, onConflict: 'refuse' | 
       return `${name} = ${each.change.kind === 'set' ? `excluded.${name}` : changeSql(each, index, `${table}.`, p)}`
     })
   const old = predicateSql(resolve(resource.access.write, caller), (field) => `${table}.${quoted(field)}`, p.subject)
+  const where = [old, ...measuredTexts(command).map((each) => lengthCondition(each, `${table}.`, p))]
   return p.text(
-    `${insert} on conflict(tenant, id) do update set ${[...sets, updatedAtSql(table, p)].join(', ')}, version = ${table}.version + 1 where ${old}`,
+    `${insert} on conflict(tenant, id) do update set ${[...sets, updatedAtSql(table, p)].join(', ')}, version = ${table}.version + 1 where ${where.join(' and ')}`,
   )
 }
 
@@ -146,6 +172,7 @@ function compileUpdate(command: Command, caller: Caller): Text<Bound> {
     ...identityConditions(command, p),
     oldRowCondition(resource, p),
     ...newRowConditions(command, (field) => valueByField.get(field) ?? quoted(field), moved, p),
+    ...measuredTexts(command).map((each) => lengthCondition(each, '', p)),
   ]
   return p.text(
     `update ${quoted(resource.name)} set ${[...sets, updatedAtSql(quoted(resource.name), p)].join(', ')}, version = version + 1 where ${where.join(' and ')}`,
@@ -217,7 +244,11 @@ function compileExplain(command: Command, caller: Caller): Text<Bound> {
     (reference) =>
       `exists (select 1 from ${quoted(reference.from)} x where x.tenant = ${p.tenant} and x.${quoted(reference.column)} = ${p.id})`,
   )
-  const facts = [version(visible), version('1'), ...references, ...(command.kind === 'delete' ? users : [])]
+  const lengths = measuredTexts(command).map((each) => {
+    const fits = lengthCondition(each, 't.', p)
+    return `(select ${fits} from ${table} t where t.tenant = ${p.tenant} and t.id = ${p.id})`
+  })
+  const facts = [version(visible), version('1'), ...references, ...lengths, ...(command.kind === 'delete' ? users : [])]
   return p.text(`select ${facts.join(', ')}`)
 }
 

@@ -307,6 +307,36 @@ describe('a write through an edge is read there at once, before the copy has it'
     expect([made.status, read.status, read.text]).toEqual([201, 200, made.text])
   })
 
+  test.each(['live', 'draft'])(
+    'at an old version in its words, by a user whose right depends on it: a %s article',
+    async (status) => {
+      const key = await primary.key({ subject: author })
+      edge.replica.catchUp()
+      const body = { authorId: author, slug: Bun.randomUUIDv7(), title: 'T', content: 'C', status, language: 'en' }
+      const made = await edge.call('POST', '/v1/articles', { key, body })
+      const [path, headers] = [`/articles/${made.body.id}`, { 'API-Version': '2026-03-01' }]
+      const patched = await edge.call('PATCH', path, { key, headers, body: { language: 'fr' } })
+      expect([made.status, patched.body]).toMatchObject([201, { content: 'C', status, language: 'fr' }])
+      const [early, other] = [
+        await edge.call('GET', `/v1${path}`, { key }),
+        await edge.call('GET', `/v3/posts/${made.body.id}`, { key }),
+      ]
+      expect([early.text, early.headers.get('etag'), ageOf(early)]).toEqual([patched.text, '"2-v1"', null])
+      // What its writer knows of is known at that version; another is the copy's, or with the token the primary's.
+      expect(other.status).toBe(404)
+      const strong = { Consistency: 'strong', 'API-Version': 'v2' }
+      const answers = [
+        await edge.call('GET', `/v3/posts/${made.body.id}`, { key, ...withToken(patched) }),
+        await edge.call('GET', `/posts/${made.body.id}`, { key, headers: strong }),
+      ]
+      const shown = { body: 'C', status: status === 'live' ? 'published' : 'draft', meta: { language: 'fr' } }
+      expect(answers.map((each) => each.body)).toMatchObject([shown, { ...shown, featured: false }])
+      edge.replica.catchUp()
+      const late = await edge.call('GET', `/v1${path}`, { key })
+      expect([lasting(late), ageOf(late)]).toEqual([lasting(early), '0.000'])
+    },
+  )
+
   test('as long as there is room for it', async () => {
     edge.replica.catchUp()
     const body = { authorId: author, title: 'T', body: 'x'.repeat(limits.textCharsMax), status: 'published' }

@@ -10,7 +10,6 @@ import {
   identity,
   join,
   mapValues,
-  plunge,
   rename,
   resource,
   split,
@@ -79,13 +78,6 @@ const json = () => text({ mode: 'json' })
 
 describe('a column cannot retire', () => {
   test.each<[string, Record<string, SQLiteColumnBuilderBase>, readonly Lens[], readonly Lens[], string]>([
-    [
-      'into a part of a document',
-      { language: text(), meta: json() },
-      [plunge('language', 'meta', { kind: 'text' })],
-      [],
-      '"language" is still a column and "meta", which goes with it, is not; keep both until both go.',
-    ],
     [
       'into a list',
       { tag: text(), tags: json() },

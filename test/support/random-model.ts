@@ -11,6 +11,7 @@ import {
   text,
 } from 'drizzle-orm/sqlite-core'
 import fc from 'fast-check'
+import { z } from 'zod'
 import type { Rule } from '../../src/schema/access.ts'
 import type { IdentifiedTable } from '../../src/schema/columns.ts'
 import {
@@ -57,6 +58,12 @@ export interface FieldSpec {
   readonly to: string | null
   readonly filterable: boolean
   readonly sortable: boolean
+  /** What a json field holds, where that is one thing. */
+  readonly holds?: 'object' | 'list'
+  /** What a record has that is created without it. */
+  readonly fallback?: unknown
+  /** Whether its column has other values for the same, so that lists know which are equal and not which are less. */
+  readonly isMapped?: boolean
 }
 
 export type RelationSpec = { readonly name: string; readonly target: string } & (
@@ -300,8 +307,19 @@ export function randomValue(draw: Draw, each: FieldSpec, targets: readonly strin
       return draw.pick(instants)
     case 'json':
       // A JSON null is no value: the column is null.
-      return draw.json() ?? (each.nullable ? null : {})
+      return document(draw, each) ?? (each.nullable ? null : {})
   }
+}
+
+/** Names that documents have members of. */
+export const memberNames = ['a', 'k', 'language'] as const
+
+function document(draw: Draw, { holds }: FieldSpec): unknown {
+  const inside = () =>
+    draw.pick<unknown>([draw.text(), draw.pick(integers.slice(0, 6)), draw.chance(50), null, draw.json()])
+  if (holds === 'list') return Array.from({ length: draw.int(0, 3) }, inside)
+  if (holds === 'object') return Object.fromEntries(draw.some([...memberNames, 'b'], 4).map((name) => [name, inside()]))
+  return draw.json()
 }
 
 /** Records for each resource in both tenants, by the resource's name. */
@@ -325,7 +343,7 @@ export function randomItems(draw: Draw, spec: ModelSpec): Items {
 }
 
 /** The real declarations of a random model. */
-export function declare(spec: ModelSpec): ModelWithTables {
+export function declare(spec: ModelSpec, versions = [onlyVersion]): ModelWithTables {
   const tableOf = new Map<string, IdentifiedTable>()
   const table = (name: string) => tableOf.get(name)!
   for (const each of spec.resources) tableOf.set(each.name, declareTable(each, table))
@@ -335,12 +353,16 @@ export function declare(spec: ModelSpec): ModelWithTables {
       relations: Object.fromEntries(relations.map((each) => [each.name, declareRelation(each, table)])),
       filter: fields.filter((each) => each.filterable).map((each) => each.name) as never[],
       sort: fields.filter((each) => each.sortable).map((each) => each.name) as never[],
+      validate: Object.fromEntries(fields.flatMap(({ name, holds }) => (holds ? [[name, holdsSchema[holds]]] : []))),
       access: { read: read as never, write: anyone },
     }),
   )
-  const versions = [version('2026-11-01', { alias: 'v1', notes: 'The only version.' })]
-  return { model: buildModel({ title: 'Random', resources, versions }), tables: [...tableOf.values()] }
+  const defaultVersion = versions.at(-1)?.date ?? ''
+  return { model: buildModel({ title: 'Random', resources, versions, defaultVersion }), tables: [...tableOf.values()] }
 }
+
+const onlyVersion = version('2026-11-01', { alias: 'v1', notes: 'The only version.' })
+const holdsSchema = { object: z.record(z.string(), z.unknown()), list: z.array(z.unknown()) }
 
 function declareTable(spec: ResourceSpec, table: (name: string) => IdentifiedTable): IdentifiedTable {
   const columns: Record<string, SQLiteColumnBuilderBase> = { ...identity }
@@ -359,7 +381,7 @@ function declareTable(spec: ResourceSpec, table: (name: string) => IdentifiedTab
   }) as unknown as IdentifiedTable
 }
 
-function declareColumn({ kind, nullable, values }: FieldSpec): SQLiteColumnBuilderBase {
+function declareColumn({ kind, nullable, values, fallback }: FieldSpec): SQLiteColumnBuilderBase {
   const column = {
     text: () => text(),
     id: () => text(),
@@ -370,7 +392,8 @@ function declareColumn({ kind, nullable, values }: FieldSpec): SQLiteColumnBuild
     instant: () => instant(),
     json: () => text({ mode: 'json' }),
   }[kind]()
-  return nullable ? column : column.notNull()
+  const told = fallback === undefined ? column : column.default(fallback as never)
+  return nullable ? told : told.notNull()
 }
 
 function declareRelation(each: RelationSpec, table: (name: string) => IdentifiedTable) {

@@ -1,3 +1,4 @@
+import { valueOperators } from '../../src/version/asking.ts'
 import type { CallerSpec, FilterSpec, IncludeSpec, SelectionSpec, SortSpec } from './oracle.ts'
 import {
   type Draw,
@@ -75,7 +76,8 @@ const textOperators = ['contains', 'prefix', 'prefix'] as const
 const operators = ['eq', 'eq', 'ne', 'gt', 'gte', 'lt', 'lte', 'in', 'null', ...textOperators] as const
 
 function randomFilter(draw: Draw, field: FieldSpec, items: readonly Item[]): FilterSpec {
-  const usable = operators.filter((each) => field.kind === 'text' || !textOperators.some((text) => text === each))
+  const known = field.isMapped ? operators.filter((each) => valueOperators.includes(each)) : operators
+  const usable = known.filter((each) => field.kind === 'text' || !textOperators.some((text) => text === each))
   const operator = draw.pick(usable)
   const found = items.map((item) => item[field.name]).filter((value) => value !== null)
   const value = () =>

@@ -145,7 +145,7 @@ const cut = (text: string | null) => {
   const at = text.indexOf(' ')
   return at < 0 ? [text, null] : [text.slice(0, at), text.slice(at + 1)]
 }
-const glued = (a: unknown, b: unknown) => (a === null || b === null ? a : `${a} ${b}`)
+const glued = (a: unknown, b: unknown) => (b === null ? a : `${a ?? ''} ${b}`)
 const sides: readonly {
   readonly old: readonly string[]
   readonly now: readonly string[]

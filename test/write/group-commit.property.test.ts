@@ -86,7 +86,7 @@ function assigned(kind: Command['kind'], column: ShapeField, value: Value): Assi
   const patch: Expression = { op: 'bound', index: 0, kind: 'json' }
   const merged: Expression = { op: 'merged', of: column.read, patch }
   const change = { kind: 'compute', expression: merged, values: [value], shape: 'merge' } as const
-  return { column, value, change: isMerged ? change : { kind: 'set' } }
+  return { column, path: column.name, value, change: isMerged ? change : { kind: 'set' } }
 }
 
 /** What there is before: users and posts of theirs. */
