@@ -287,8 +287,8 @@ function consistencyOf({ headers }: Request, { sealer }: Service): Consistency |
   }
 }
 
-/** Whether a URL is of the model's records, and not of what every node says of itself. */
+/** Whether a URL is of what the primary's database has, and not of what every node says of itself. */
 function isOfRecords({ request, service: { views } }: Visit): boolean {
   const first = /^https?:\/\/[^/]+\/([^/?#]*)/.exec(request.url)?.[1] ?? ''
-  return views.has(first) || [...views.values()].some((view) => view.resources.has(first))
+  return first === 'webhooks' || views.has(first) || [...views.values()].some((view) => view.resources.has(first))
 }

@@ -1,8 +1,7 @@
 import { assert } from '../problem.ts'
 import { limits } from '../schema/limits.ts'
 import type { Step } from '../store/primary.ts'
-import { Parameters } from '../store/text.ts'
-import type { Value } from '../value.ts'
+import { type Bind, callOf } from '../store/text.ts'
 import { batchAnswerSql, batchClearSql, batchStoredAnswerSql, claimedSql, positionSql, storeSql } from './answer.ts'
 import type { Command, WriteRequest, WriteSource } from './command.ts'
 import type { WritePlan } from './commit.ts'
@@ -55,21 +54,16 @@ export interface EngineAnswer {
 }
 
 /** The last step of a write of the engine's own tables; `write` writes its answer, and `bind` takes its values. */
-export function answerStep(source: WriteSource, write: (bind: (value: Value) => string) => EngineAnswer): Step {
-  const p = new Parameters<null>()
-  const bind = (value: Value) => p.add(() => value)
+export function answerStep(source: WriteSource, write: (bind: Bind) => EngineAnswer): Step {
   const stored = storedWith(source)
-  const claim = stored && [stored.tenant, stored.key, stored.fingerprint, stored.now].map(bind).join(', ')
-  const { status, id, body, from } = write(bind)
-  const { sql, bind: bound } = p.text(
-    stored === null
-      ? `select ${status}, null, ${body}, ${positionSql}${from}`
-      : storeSql(
-          `select ${claim}, ${status}, ${id}, null, ${body}, ${positionSql}${from || ' where 1'}`,
-          bind(stored.expiry),
-        ),
-  )
-  return { sql, args: bound(null), answers: true, guarded: stored !== null }
+  const call = callOf((bind) => {
+    const { status, id, body, from } = write(bind)
+    if (stored === null) return `select ${status}, null, ${body}, ${positionSql}${from}`
+    const claim = [stored.tenant, stored.key, stored.fingerprint, stored.now].map(bind).join(', ')
+    const answer = `select ${claim}, ${status}, ${id}, null, ${body}, ${positionSql}${from || ' where 1'}`
+    return storeSql(answer, bind(stored.expiry))
+  })
+  return { ...call, answers: true, guarded: stored !== null }
 }
 
 function storedWith({ caller, key, now }: WriteSource): StoredWith | null {

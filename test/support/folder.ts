@@ -13,13 +13,13 @@ export interface DataFolder {
   remove(): void
 }
 
-export async function dataFolder(): Promise<DataFolder> {
+export async function dataFolder(scopes: readonly string[] = ['read', 'write']): Promise<DataFolder> {
   const folder = temporaryFolder()
   await fileStore(folder.path).migrate()
   const node = await openNode(fileStore(folder.path), model, (error) => {
     throw error
   })
-  const { key } = await createKey(node.primary, { tenant: 'demo', scopes: ['read', 'write'], subject: null })
+  const { key } = await createKey(node.primary, { tenant: 'demo', scopes, subject: null })
   await node.close()
   return { ...folder, databaseFile: databaseFile(folder.path), key }
 }
