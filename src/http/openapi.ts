@@ -11,6 +11,7 @@ import { historyRoute, listRoute, readRoute } from './openapi/reading.ts'
 import { recordSchemas } from './openapi/record.ts'
 import { requestHeaders } from './openapi/request-header.ts'
 import { registerResponseHeaders } from './openapi/response-header.ts'
+import { webhookRoutes } from './openapi/webhook.ts'
 import { createRoute, deleteRoute, patchRoute, replaceRoute } from './openapi/writing.ts'
 
 /** Beside one another in the document as they are here. */
@@ -43,7 +44,7 @@ function generate(model: Model, view: View): object {
     scheme: 'bearer',
     bearerFormat: 'pgk_ and 43 characters',
     description:
-      'An API key, made with `bun run keys create`. It belongs to one tenant, and has the scopes `read`, `write` and those of the model. Without a key, the public records of the public tenant can be read, where the server has one.',
+      'An API key, made with `bun run keys create`. It belongs to one tenant, and has the scopes `read`, `write`, `webhooks` and those of the model. Without a key, the public records of the public tenant can be read, where the server has one.',
   })
   registerResponseHeaders(draft)
   const parts: Parts = {
@@ -57,6 +58,7 @@ function generate(model: Model, view: View): object {
       return resourceOperations.map((operation) => operation(subject))
     }),
     batchRoute(draft, parts),
+    ...webhookRoutes(draft, parts),
     ...nodeRoutes(draft, parts),
   ]
   for (const route of routes) draft.registry.registerPath(route)
@@ -78,6 +80,7 @@ function headOf(draft: Draft) {
     tags: [
       ...[...view.resources.values()].map((each) => ({ name: each.name, description: each.resource.description })),
       { name: 'batch', description: 'Several commands in one transaction.' },
+      { name: 'webhooks', description: 'Changes sent on, signed as Standard Webhooks 1.0.0 has it: docs/webhooks.md.' },
       { name: 'node', description: 'What the node says of itself. No key is needed.' },
     ],
   }
