@@ -116,8 +116,9 @@ export class Dispatcher {
     if (generation === this.generation && !isDue && !this.hasRoom) return false
     this.generation = generation
     this.hasRoom = false
-    const isMore = await this.filling.fill()
-    await this.sendDue()
+    const { active, isMore } = await this.filling.fill()
+    this.nextAt = null
+    if (active > 0) await this.sendDue()
     return isMore
   }
 

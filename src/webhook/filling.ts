@@ -2,7 +2,7 @@ import type { Seq } from '../log/position.ts'
 import { readLog } from '../read/feed.ts'
 import { limits } from '../schema/limits.ts'
 import type { DispatcherOptions } from './dispatcher.ts'
-import { activeWebhooks, commitSteps, cursorStep, disableSteps, pendingOf, queueSteps } from './queue.ts'
+import { activeWebhooks, commitSteps, cursorStep, disableSteps, pendingOf, queueSteps, type Standing } from './queue.ts'
 import { toldOf, type Webhook } from './webhook.ts'
 
 /** How long it may be known here alone how far the log was read. */
@@ -29,11 +29,12 @@ export class Filling {
     this.rememberedAt = options.now()
   }
 
-  /** Queues what one look at the log for each webhook finds. Answers whether there is more. */
-  async fill(): Promise<boolean> {
+  /** Queues what one look at the log for each webhook finds. Answers how many are active, and whether there is more. */
+  async fill(): Promise<{ readonly active: number; readonly isMore: boolean }> {
+    const standings = await activeWebhooks(this.options.reader, this.options.views)
     let isMore = false
-    for (const group of (await this.behind()).values()) isMore = (await this.read(group)) || isMore
-    return isMore
+    for (const group of (await this.behind(standings)).values()) isMore = (await this.read(group)) || isMore
+    return { active: standings.length, isMore }
   }
 
   /** Writes down how far the log was read, where that was long ago. */
@@ -48,9 +49,8 @@ export class Filling {
   }
 
   /** Those for whom there may be something, by tenant and position: each group takes one look. */
-  private async behind(): Promise<Map<string, Behind[]>> {
-    const { reader, views } = this.options
-    const standings = await activeWebhooks(reader, views)
+  private async behind(standings: readonly Standing[]): Promise<Map<string, Behind[]>> {
+    const { reader } = this.options
     const active = new Set(standings.map(({ webhook }) => webhook.id))
     for (const id of this.reached.keys()) if (!active.has(id)) this.reached.delete(id)
     const behind: Behind[] = []

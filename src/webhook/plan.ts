@@ -90,7 +90,7 @@ export function planRotation(source: WriteSource, id: string): WritePlan {
 /** What was queued for it is removed by and by. */
 export function planWebhookEnd(source: WriteSource, id: string): WritePlan {
   const remove = step((bind) => `delete from webhooks as w where w.id = ${bind(id)} and ${isOwn(source.caller, bind)}`)
-  const answer = answerStep(source, (bind) => ({ status: 204, id: bind(id), body: 'null', from: '' }))
+  const answer = answerStep(source, id, () => ({ status: 204, body: 'null', from: '' }))
   return planOf(source, { id, steps: [remove, answer], refusal: noWebhook })
 }
 
@@ -98,15 +98,20 @@ export function planWebhookEnd(source: WriteSource, id: string): WritePlan {
 export function planRedelivery(source: WriteSource, id: string, seq: Seq | null): WritePlan {
   const { now } = source
   const own = touch(source, id, () => [])
-  const which = seq === null ? "state = 'failed'" : 'seq = ?2'
-  const sql = `update deliveries set state = 'pending', attempts = 0, nextAt = null, endedAt = null where webhook = ?1 and ${which}`
-  const again: Step = { sql, args: seq === null ? [id] : [id, seq], guarded: seq !== null }
-  const answer = answerStep(source, (bind) => ({
-    ...{ status: 202, id: bind(id), body: "json_object('queued', changes())", from: '' },
-  }))
+  const isAsked = (bind: Bind) =>
+    `webhook = ${bind(id)} and ${seq === null ? "state = 'failed'" : `seq = ${bind(seq)}`}`
+  const again = callOf(
+    (bind) =>
+      `update deliveries set state = 'pending', attempts = 0, nextAt = null, endedAt = null where ${isAsked(bind)}`,
+  )
+  // Counted before they are no longer what they were.
+  const answer = answerStep(source, id, (bind) => {
+    const count = `(select count(*) from deliveries where ${isAsked(bind)})`
+    return { status: 202, body: `json_object('queued', ${count})`, from: '' }
+  })
   return planOf(source, {
     id,
-    steps: [own, again, answer, plain(releaseSql, id, now)],
+    steps: [own, answer, { ...again, guarded: seq !== null }, plain(releaseSql, id, now)],
     refusal: ({ step }) => (step === 0 ? noWebhook() : new Problem('not-found', { detail: noMessage })),
   })
 }
@@ -125,10 +130,10 @@ function touch(source: WriteSource, id: string, sets: (bind: Bind) => readonly s
 }
 
 function answerOf(source: WriteSource, id: string, status: number, withSecret = false): Step {
-  return answerStep(source, (bind) => {
+  return answerStep(source, id, (bind) => {
     const shown = webhookSql(bind(source.now))
     const body = withSecret ? `json_insert(${shown}, '$.secret', w.secret)` : shown
-    return { status, id: 'w.id', body, from: ` from webhooks w where w.id = ${bind(id)}` }
+    return { status, body, from: ` from webhooks w where w.id = ${bind(id)}` }
   })
 }
 

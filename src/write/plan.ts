@@ -45,22 +45,21 @@ export function planOf(source: WriteSource, parts: Pick<WritePlan, 'steps' | 'id
   return { ...parts, context, fingerprint: stored.fingerprint, claimed }
 }
 
-/** What a write of the engine's own tables answers, as SQL: an expression each, and `from` with a `where`, or empty. */
+/** What a write of the engine's own tables answers: its body as an SQL expression, and `from` with a `where`, or empty. */
 export interface EngineAnswer {
   readonly status: number
-  readonly id: string
   readonly body: string
   readonly from: string
 }
 
-/** The last step of a write of the engine's own tables; `write` writes its answer, and `bind` takes its values. */
-export function answerStep(source: WriteSource, write: (bind: Bind) => EngineAnswer): Step {
+/** The step of a write of the engine's own tables that answers it; `write` writes what, and `bind` takes its values. */
+export function answerStep(source: WriteSource, id: string, write: (bind: Bind) => EngineAnswer): Step {
   const stored = storedWith(source)
   const call = callOf((bind) => {
-    const { status, id, body, from } = write(bind)
+    const { status, body, from } = write(bind)
     if (stored === null) return `select ${status}, null, ${body}, ${positionSql}${from}`
     const claim = [stored.tenant, stored.key, stored.fingerprint, stored.now].map(bind).join(', ')
-    const answer = `select ${claim}, ${status}, ${id}, null, ${body}, ${positionSql}${from || ' where 1'}`
+    const answer = `select ${claim}, ${status}, ${bind(id)}, null, ${body}, ${positionSql}${from || ' where 1'}`
     return storeSql(answer, bind(stored.expiry))
   })
   return { ...call, answers: true, guarded: stored !== null }
