@@ -93,6 +93,6 @@ test('whatever a receiver takes and refuses, it takes each change once, and thos
         commands: [...idByRecord.values()].map((id) => ({ do: 'delete', resource: 'tags', id })),
       })
     }),
-    { numRuns: 12 },
+    { numRuns: 12, endOnFailure: true },
   )
 })
