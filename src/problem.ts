@@ -19,6 +19,7 @@ const catalogue = {
   'method-not-allowed': [405, 'The method is not allowed here.'],
   'already-exists': [409, 'A record with the same unique value exists.'],
   'still-referenced': [409, 'Other records still refer to this one.'],
+  'too-many-webhooks': [409, 'The tenant has as many webhooks as it may.'],
   'token-from-another-epoch': [409, 'The Consistency-Token is from before a restore of the primary.'],
   'must-refetch': [
     410,
@@ -35,6 +36,7 @@ const catalogue = {
   'invalid-value': [422, 'A value is not what its field takes.'],
   'invalid-command': [422, 'A command of the batch is malformed.'],
   'filter-too-complex': [422, 'The query asks for more work than one request may.'],
+  'webhook-url-refused': [422, 'The URL is not one that webhooks are sent to.'],
   'idempotency-key-reused': [422, 'The Idempotency-Key was used with another request.'],
   'uri-too-long': [414, 'The URL is longer than the limit.'],
   'internal-error': [

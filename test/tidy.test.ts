@@ -18,8 +18,22 @@ const mayImport: Record<string, readonly string[]> = {
   replica: ['log', 'store'],
   read: ['schema', 'version', 'shard', 'log', 'store'],
   write: ['schema', 'version', 'shard', 'log', 'store'],
-  http: ['schema', 'version', 'shard', 'log', 'store', 'cache', 'read', 'write'],
-  entry: ['schema', 'version', 'shard', 'log', 'store', 'replica', 'cache', 'read', 'write', 'http', 'model'],
+  webhook: ['schema', 'version', 'shard', 'log', 'store', 'read', 'write'],
+  http: ['schema', 'version', 'shard', 'log', 'store', 'cache', 'read', 'write', 'webhook'],
+  entry: [
+    'schema',
+    'version',
+    'shard',
+    'log',
+    'store',
+    'replica',
+    'cache',
+    'read',
+    'write',
+    'webhook',
+    'http',
+    'model',
+  ],
 }
 
 /** Files of a vendor: an import of one of these packages is allowed in these files only. */

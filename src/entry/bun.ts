@@ -2,11 +2,16 @@ import { createApp } from '../http/app.ts'
 import { Metrics } from '../http/metrics.ts'
 import { baseHeaders } from '../http/present.ts'
 import type { TenantId } from '../schema/access.ts'
+import { limits } from '../schema/limits.ts'
 import type { Model } from '../schema/model.ts'
+import { buildViews } from '../version/view.ts'
+import { Dispatcher } from '../webhook/dispatcher.ts'
+import { type ResolveHost, Targets } from '../webhook/target.ts'
 import { requireFilled } from './backfill.ts'
 import { listen } from './listen.ts'
 import { runMaintenance } from './maintenance.ts'
 import { type Node, openNode, projectRoot } from './node.ts'
+import { resolveHost } from './resolve-host.ts'
 import type { Settings } from './settings.ts'
 import { storeOf } from './stores.ts'
 
@@ -23,8 +28,20 @@ export interface Health {
   metrics(): readonly string[]
 }
 
+/** What tests put in the place of this machine's own: the clock that webhooks go by, and where hosts are. */
+export interface Surroundings {
+  readonly now?: () => number
+  readonly resolveHost?: ResolveHost
+  readonly sendMsMax?: number
+}
+
 /** Serves a migrated database over HTTP with Bun. */
-export async function startServer(settings: Settings, model: Model, health?: Health): Promise<RunningServer> {
+export async function startServer(
+  settings: Settings,
+  model: Model,
+  health?: Health,
+  { now = Date.now, resolveHost: resolve = resolveHost, sendMsMax = limits.sendMsMax }: Surroundings = {},
+): Promise<RunningServer> {
   const store = storeOf(settings)
   const node = await openNode(store, model, (error) => {
     console.error(`perigee: ${error.message}`)
@@ -32,13 +49,19 @@ export async function startServer(settings: Settings, model: Model, health?: Hea
   })
   await closingWhere(node, () => requireFilled(store, node))
   let stopping = false
+  let dispatcher: Dispatcher | undefined
+  const more = () => [...(dispatcher?.metrics() ?? []), ...(health?.metrics() ?? [])]
+  const parts = processParts(settings, more, resolve)
   const app = createApp({
     ...node,
-    ...processParts(settings, health?.metrics),
+    ...parts,
     unready: () => (stopping ? 'The server is stopping.' : (health?.unready() ?? null)),
   })
   const listening = await closingWhere(node, () => listen(settings, app.fetch))
-  const maintenance = runMaintenance(node, settings.logDays)
+  const maintenance = runMaintenance(node, settings)
+  const onFault = (error: Error) => console.error(`perigee: webhooks: ${error.message}`)
+  const { targets } = parts
+  dispatcher = new Dispatcher({ ...node, views: buildViews(model), targets, now, sendMsMax, onFault })
   return {
     url: listening.url,
     node,
@@ -46,7 +69,7 @@ export async function startServer(settings: Settings, model: Model, health?: Hea
       stopping = true
       maintenance.stop()
       app.close()
-      await Promise.all([listening.stop(), maintenance.stopped])
+      await Promise.all([listening.stop(), maintenance.stopped, dispatcher.stop()])
       await node.close()
     },
   }
@@ -63,7 +86,7 @@ async function closingWhere<T>(node: Node, work: () => T | Promise<T>): Promise<
 }
 
 /** What an app is given of this process, on every kind of node. */
-export function processParts(settings: Settings, metrics?: Health['metrics']) {
+export function processParts(settings: Settings, metrics?: Health['metrics'], resolve: ResolveHost = resolveHost) {
   const elapsed = () => performance.now()
   return {
     now: Date.now,
@@ -72,6 +95,7 @@ export function processParts(settings: Settings, metrics?: Health['metrics']) {
     publicTenant: settings.publicTenant as TenantId | null,
     allowedOrigins: new Set(settings.allowedOrigins),
     region: settings.region,
+    targets: new Targets(resolve, new Set(settings.webhookOrigins)),
     docsScript,
     onFault: (error: unknown, requestId: string) => console.error(`perigee: request ${requestId} failed:`, error),
   }

@@ -1,14 +1,23 @@
+import { sweepDeliveries } from '../webhook/queue.ts'
 import { compactLog, stepFanout, sweepIdempotency } from '../write/maintenance.ts'
 import type { Node } from './node.ts'
+import type { Settings } from './settings.ts'
 
 const fanoutPollMs = 250
 const sweepPauseMs = 3_600_000
 
+/** How long what is kept is kept, in days. */
+export type Retention = Pick<Settings, 'logDays' | 'deliveryDays'>
+
 /**
  * The work that no request waits for: queued fan-outs, as soon as there are any; expired idempotency keys, and what the
- * log need not keep longer than `logDays`, once an hour. Each step is one small batch between others. A step that fails, of a full disk say, is told and tried again.
+ * log and the deliveries of webhooks need not keep longer, once an hour. Each step is one small batch between others. A
+ * step that fails, of a full disk say, is told and tried again.
  */
-export function runMaintenance(node: Node, logDays: number): { stop(): void; readonly stopped: Promise<void> } {
+export function runMaintenance(
+  node: Node,
+  { logDays, deliveryDays }: Retention,
+): { stop(): void; readonly stopped: Promise<void> } {
   let isStopping = false
   const pauses = new Set<() => void>()
 
@@ -43,14 +52,20 @@ export function runMaintenance(node: Node, logDays: number): { stop(): void; rea
   })
   let compactedTo = 0
   const compaction = follow(async () => {
-    const before = new Date(Date.now() - logDays * 86_400_000).toISOString()
-    const to = await compactLog(compactedTo, before, node.reader, node.primary)
+    const to = await compactLog(compactedTo, daysAgo(logDays), node.reader, node.primary)
     compactedTo = to ?? 0
     return to === null ? sweepPauseMs : 10
   })
+  const deliveries = follow(async () =>
+    (await sweepDeliveries(daysAgo(deliveryDays), node.reader, node.primary)) ? 10 : sweepPauseMs,
+  )
   const stop = () => {
     isStopping = true
     for (const end of pauses) end()
   }
-  return { stop, stopped: Promise.all([fanout, sweep, compaction]).then(() => undefined) }
+  return { stop, stopped: Promise.all([fanout, sweep, compaction, deliveries]).then(() => undefined) }
+}
+
+function daysAgo(days: number): string {
+  return new Date(Date.now() - days * 86_400_000).toISOString()
 }

@@ -16,6 +16,10 @@ export interface Settings {
   readonly libsqlListen: string
   /** How long the log keeps changes that were overtaken, in days. */
   readonly logDays: number
+  /** How long it is kept what became of a delivery to a webhook, in days. */
+  readonly deliveryDays: number
+  /** Origins that webhooks may be sent to wherever they are, plain HTTP and other ports included. */
+  readonly webhookOrigins: readonly string[]
 }
 
 export interface LibsqlSettings {
@@ -41,6 +45,21 @@ export const tenantForm = /^[a-z0-9][a-z0-9_-]{0,62}$/
 /** A setting's text by a test and what it says when the test fails. */
 const setting = (test: (text: string) => boolean, expected: string) => z.string().refine(test, expected)
 
+/** Origins between commas, such as `example`. */
+function origins(example: string) {
+  return z
+    .string()
+    .default('')
+    .transform((text) => text.split(/[\s,]+/).filter((origin) => origin !== ''))
+    .refine((list) => list.every(isOrigin), `origins such as ${example}, between commas`)
+}
+
+function days(usual: string) {
+  return setting((text) => /^[1-9]\d{0,4}$/.test(text), 'days from 1 to 99999')
+    .default(usual)
+    .transform(Number)
+}
+
 const schema = z.object({
   PORT: setting((text) => /^\d{1,5}$/.test(text) && Number(text) <= 65_535, 'a port from 0 to 65535, such as 8787')
     .default('8787')
@@ -54,20 +73,16 @@ const schema = z.object({
     (text) => text === '' || tenantForm.test(text),
     '1 to 63 of a-z, 0-9, _ and -, or nothing for none',
   ).optional(),
-  ALLOWED_ORIGINS: z
-    .string()
-    .default('')
-    .transform((text) => text.split(/[\s,]+/).filter((origin) => origin !== ''))
-    .refine((origins) => origins.every(isOrigin), 'origins such as https://app.example.com, between commas'),
+  ALLOWED_ORIGINS: origins('https://app.example.com'),
   LIBSQL_URL: setting(isDatabaseUrl, "the URL of the primary's database, such as libsql://db.example.com").optional(),
   LIBSQL_TOKEN: z.string().optional(),
   LIBSQL_DIR: setting((text) => text.trim() !== '', 'the folder of the sqld at LIBSQL_URL').optional(),
   LIBSQL_LISTEN: setting(isAddress, 'an address of this machine and a port, such as 127.0.0.1:8788').default(
     '127.0.0.1:8788',
   ),
-  LOG_DAYS: setting((text) => /^[1-9]\d{0,4}$/.test(text), 'days from 1 to 99999')
-    .default('90')
-    .transform(Number),
+  LOG_DAYS: days('90'),
+  DELIVERY_DAYS: days('7'),
+  WEBHOOK_ORIGINS: origins('http://127.0.0.1:3000'),
 })
 
 const edgeSchema = z.object({
@@ -114,6 +129,8 @@ export function readSettings(
     libsql: libsqlOf(values),
     libsqlListen: values.LIBSQL_LISTEN,
     logDays: values.LOG_DAYS,
+    deliveryDays: values.DELIVERY_DAYS,
+    webhookOrigins: values.WEBHOOK_ORIGINS,
   }
 }
 

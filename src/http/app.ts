@@ -18,6 +18,7 @@ import { viewNamed } from './negotiation.ts'
 import { baseHeaders, jsonHeaders, problemResponse } from './present.ts'
 import { historyHandler, keptResponse, listHandler, recordHandler } from './reads.ts'
 import type { AppOptions, Local, Service, Through } from './service.ts'
+import { webhookRoutes } from './webhooks.ts'
 import { batchHandler, writeHandler } from './writes.ts'
 
 export interface App {
@@ -46,8 +47,10 @@ export function createApp(options: AppOptions): App {
   }
   const followers = new Followers(service)
   const hono = new Hono()
-  for (const version of [null, ...options.model.versions.map((each) => each.alias)])
+  for (const version of [null, ...options.model.versions.map((each) => each.alias)]) {
     addResources(hono, service, followers, version)
+    addWebhooks(hono, service, version)
+  }
   addOperations(hono, service)
   addDocuments(hono, service)
   hono.notFound((c) => {
@@ -140,6 +143,16 @@ function addResources(hono: Hono, service: Service, followers: Followers, alias:
   refuseOthers(hono, `${prefix}/batch`, 'POST, OPTIONS')
   hono.get(`${prefix}/changes`, measured(service, '/changes', feedHandler(service, followers, alias)))
   refuseOthers(hono, `${prefix}/changes`, 'GET, HEAD, OPTIONS')
+}
+
+function addWebhooks(hono: Hono, service: Service, alias: string | null) {
+  const prefix = alias === null ? '' : `/${alias}`
+  const routes = webhookRoutes(service, alias)
+  for (const [method, route, handler] of routes) hono.on(method, prefix + route, measured(service, route, handler))
+  for (const [route, list] of Map.groupBy(routes, ([, each]) => each)) {
+    const methods = list.flatMap(([method]) => (method === 'GET' ? ['GET', 'HEAD'] : [method]))
+    refuseOthers(hono, prefix + route, [...methods, 'OPTIONS'].join(', '))
+  }
 }
 
 const methodsKnown = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']

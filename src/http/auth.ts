@@ -70,10 +70,14 @@ function unauthorized(detail: string): Problem {
   return new Problem('unauthorized', { detail, headers: { 'WWW-Authenticate': 'Bearer realm="perigee"' } })
 }
 
-/** A key needs the scope `read` to read anything and `write` to write anything, whatever the rules of the resource. */
-export function requireScope(caller: Caller, scope: 'read' | 'write') {
+/**
+ * A key needs the scope `read` to read anything and `write` to write anything, whatever the rules of the resource; and
+ * `webhooks` beside them to do so with webhooks.
+ */
+export function requireScope(caller: Caller, scope: 'read' | 'write' | 'webhooks') {
   if (caller.kind === 'anonymous') {
-    if (scope === 'write') throw unauthorized('Writing takes an API key: send "Authorization: Bearer pgk_...".')
+    const what = { read: null, write: 'Writing takes', webhooks: 'Webhooks take' }[scope]
+    if (what !== null) throw unauthorized(`${what} an API key: send "Authorization: Bearer pgk_...".`)
   } else if (!caller.scopes.has(scope)) {
     throw new Problem('forbidden', { detail: `This key lacks the scope "${scope}".` })
   }

@@ -275,9 +275,9 @@ function consistencyOf({ headers }: Request, { sealer }: Service): Consistency |
   }
 }
 
-/** Whether a URL is of the model's records, and not of what every node says of itself. */
+/** Whether a URL is of what the primary's database has, and not of what every node says of itself. */
 function isOfRecords({ request, service: { views } }: Visit): boolean {
   const [, first = '', second = ''] = /^https?:\/\/[^/]+\/([^/?#]*)(?:\/([^/?#]*))?/.exec(request.url) ?? []
   const name = views.has(first) ? second : first
-  return [...views.values()].some((view) => view.resources.has(name))
+  return name === 'webhooks' || [...views.values()].some((view) => view.resources.has(name))
 }

@@ -83,7 +83,7 @@ export function tellLife(headers: Record<string, string>, life: Life | undefined
 }
 
 /** What every version has, beside its resources. */
-const ofEveryVersion = ['batch', 'changes', 'openapi.json']
+const ofEveryVersion = ['batch', 'changes', 'openapi.json', 'webhooks']
 
 /** Where the successor has what a path names (RFC 5829); null where it has no such thing. */
 function successorPath({ view, successor }: Life, path: string): string | null {

@@ -131,6 +131,12 @@ export function parseCondition(ifMatch: string | null, ifNoneMatch: string | nul
   return { kind: 'versions', versions }
 }
 
+/** For writes of what has no versions: a condition that would not be kept is refused. */
+export function refuseConditions(headers: Headers) {
+  for (const header of ['If-Match', 'If-None-Match'])
+    if (headers.has(header)) throw invalidHeader(header, 'means nothing here: a webhook has no versions.')
+}
+
 /** Whether If-None-Match names the tag, by weak comparison: a read then answers 304. */
 export function matchesTag(ifNoneMatch: string | null, tag: string): boolean {
   if (ifNoneMatch === null) return false

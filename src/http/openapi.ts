@@ -12,6 +12,7 @@ import { historyRoute, listRoute, readRoute } from './openapi/reading.ts'
 import { recordSchemas } from './openapi/record.ts'
 import { requestHeaders } from './openapi/request-header.ts'
 import { registerResponseHeaders } from './openapi/response-header.ts'
+import { webhookRoutes } from './openapi/webhook.ts'
 import { createRoute, deleteRoute, patchRoute, replaceRoute } from './openapi/writing.ts'
 
 /** Beside one another in the document as they are here. */
@@ -44,7 +45,7 @@ function generate(model: Model, view: View): object {
     scheme: 'bearer',
     bearerFormat: 'pgk_ and 43 characters',
     description:
-      'An API key, made with `bun run keys create`. It belongs to one tenant, and has the scopes `read`, `write` and those of the model. Without a key, the public records of the public tenant can be read, where the server has one.',
+      'An API key, made with `bun run keys create`. It belongs to one tenant, and has the scopes `read`, `write`, `webhooks` and those of the model. Without a key, the public records of the public tenant can be read, where the server has one.',
   })
   registerResponseHeaders(draft)
   const parts: Parts = {
@@ -65,7 +66,7 @@ function ofVersion(draft: Draft, parts: Parts): Route[] {
     const subject = subjectOf(draft, each, parts)
     return resourceOperations.map((operation) => operation(subject))
   })
-  const routes = [...ofResources, batchRoute(draft, parts), changesRoute(draft, parts)]
+  const routes = [...ofResources, batchRoute(draft, parts), changesRoute(draft, parts), ...webhookRoutes(draft, parts)]
   return version.deprecated === null ? routes : routes.map((route) => ({ ...route, deprecated: true }))
 }
 
@@ -84,6 +85,7 @@ function headOf(draft: Draft) {
       ...[...view.resources.values()].map((each) => ({ name: each.name, description: each.resource.description })),
       { name: 'batch', description: 'Several commands in one transaction.' },
       { name: 'changes', description: 'The log of all changes, to follow.' },
+      { name: 'webhooks', description: 'Changes sent on, signed as Standard Webhooks 1.0.0 has it: docs/webhooks.md.' },
       { name: 'node', description: 'What the node says of itself. No key is needed.' },
     ],
   }

@@ -6,6 +6,7 @@ import type { Soon } from '../soon.ts'
 import type { Primary } from '../store/primary.ts'
 import type { Reader } from '../store/reader.ts'
 import type { ResourceView, View } from '../version/view.ts'
+import type { Targets } from '../webhook/target.ts'
 import type { Authenticate } from './auth.ts'
 import type { KeptAnswers } from './kept-answers.ts'
 import type { Life } from './life.ts'
@@ -29,6 +30,8 @@ export interface AppOptions {
   readonly publicTenant: TenantId | null
   readonly allowedOrigins: ReadonlySet<string>
   readonly region: string
+  /** Which URLs webhooks may have. */
+  readonly targets: Targets
   /** Why the node is not ready, or null. */
   readonly unready: () => string | null
   /** The script of the documentation page, from the package that ships it. */

@@ -1,8 +1,10 @@
 import type { Context } from 'hono'
 import { assert, Problem } from '../problem.ts'
+import type { Caller } from '../schema/access.ts'
+import type { Soon } from '../soon.ts'
 import type { View } from '../version/view.ts'
-import { type Command, type CommandKind, parseBatch, parseId, type WriteRequest } from '../write/command.ts'
-import { commit, type Receipt } from '../write/commit.ts'
+import { type CommandKind, parseBatch, parseId, type WriteSource } from '../write/command.ts'
+import { commit, type Receipt, type WritePlan } from '../write/commit.ts'
 import { BodyFaults, parseInput } from '../write/input.ts'
 import { parseJson } from '../write/json.ts'
 import { planWrite } from '../write/plan.ts'
@@ -14,11 +16,11 @@ import { baseHeaders, jsonHeaders, serverTiming } from './present.ts'
 import { resourceOf, type Service } from './service.ts'
 
 export function writeHandler(service: Service, name: string, alias: string | null, kind: CommandKind) {
-  return handler(
+  return writing(
     service,
     alias,
     kind === 'patch' ? mergePatchType : kind === 'delete' ? null : jsonType,
-    (c, view, bytes) => {
+    (c, view, bytes, source) => {
       const resource = resourceOf(view, name)
       const { headers } = c.req.raw
       const id = kind === 'create' ? service.newId() : parseId(c.req.param('id'))
@@ -26,31 +28,34 @@ export function writeHandler(service: Service, name: string, alias: string | nul
       const faults = new BodyFaults()
       const input = bytes === null ? [] : parseInput(resource, kind, parseJson(bytes), '', faults)
       faults.throwIfAny()
-      return { commands: [{ kind, view: resource, id, input, condition, pointer: '' }], single: true }
+      const command = { kind, view: resource, id, input, condition, pointer: '' }
+      return planWrite({ ...source, commands: [command], single: true })
     },
   )
 }
 
 export function batchHandler(service: Service, alias: string | null) {
-  return handler(service, alias, jsonType, (c, view, bytes) => {
+  return writing(service, alias, jsonType, (c, view, bytes, source) => {
     const { headers } = c.req.raw
     // A batch has a condition per command, ifVersion; as a whole it is like a create.
     parseCondition(headers.get('if-match'), headers.get('if-none-match'), 'create')
-    return { commands: parseBatch(view, parseJson(bytes ?? new Uint8Array()), service.newId), single: false }
+    const commands = parseBatch(view, parseJson(bytes ?? new Uint8Array()), service.newId)
+    return planWrite({ ...source, commands, single: false })
   })
 }
 
-type Parse = (c: Context, view: View, bytes: Uint8Array | null) => { commands: readonly Command[]; single: boolean }
+/** The plan of one request, its body read. */
+type Plan = (c: Context, view: View, bytes: Uint8Array | null, source: WriteSource) => Soon<WritePlan>
 
 /** Every write: who, in which view, what, under which key; then plan, commit, receipt. */
-function handler(
+export function writing(
   service: Service,
   alias: string | null,
   type: typeof jsonType | typeof mergePatchType | null,
-  parse: Parse,
+  plan: Plan,
 ) {
   return async (c: Context, start: number): Promise<Response> => {
-    const { headers, method, url } = c.req.raw
+    const { headers, url } = c.req.raw
     const caller = await service.authenticate(headers.get('authorization'))
     requireScope(caller, 'write')
     refuseQuery(url)
@@ -60,37 +65,31 @@ function handler(
     requireServed(service, view)
     const key = parseIdempotencyKey(headers.get('idempotency-key'))
     const bytes = type === null ? null : await readBody(c.req.raw, type)
-    const parsed = parse(c, view, bytes)
     const requestId = requestIdOf(headers.get('x-request-id')) ?? service.newId()
-    const conditions = [headers.get('if-match') ?? '', headers.get('if-none-match') ?? '']
-    // Another user's request is another request: nobody is handed an answer that was not given to them.
-    const subject = caller.kind === 'user' ? caller.subject : ''
-    const request: WriteRequest = {
-      ...parsed,
+    const source: WriteSource = {
       caller,
-      key:
-        key === null
-          ? null
-          : {
-              key,
-              fingerprint: service.digest(
-                JSON.stringify([method, c.req.path, view.version.date, ...conditions, subject]),
-                bytes ?? '',
-              ),
-            },
+      key: key === null ? null : { key, fingerprint: fingerprintOf(service, c, view, caller, bytes) },
       requestId,
       now: new Date(service.now()).toISOString(),
     }
-    const plan = planWrite(request)
-    const planned = service.elapsed()
+    const planned = await plan(c, view, bytes, source)
+    const begun = service.elapsed()
     assert(service.primary, 'a node without a primary sends its writes on')
-    const receipt = await commit(plan, service.primary)
+    const receipt = await commit(planned, service.primary)
     const timing = serverTiming([
-      ['plan', planned - start],
-      ['commit', service.elapsed() - planned],
+      ['plan', begun - start],
+      ['commit', service.elapsed() - begun],
     ])
     return present(service, view, receipt, c.req.path, requestId, timing)
   }
+}
+
+/** What a request is known by under its key. Another user's is another one: nobody gets what was not answered to them. */
+function fingerprintOf(service: Service, c: Context, view: View, caller: Caller, bytes: Uint8Array | null): string {
+  const { headers, method } = c.req.raw
+  const conditions = [headers.get('if-match') ?? '', headers.get('if-none-match') ?? '']
+  const subject = caller.kind === 'user' ? caller.subject : ''
+  return service.digest(JSON.stringify([method, c.req.path, view.version.date, ...conditions, subject]), bytes ?? '')
 }
 
 /** The answer of a write. A replay differs from the first answer by one header only. */

@@ -83,30 +83,40 @@ export async function readLog(model: Model, reader: Reader, tenant: string | nul
   return { changes, head, horizon, reached: isPart ? last : (Math.max(head, after) as Seq) }
 }
 
+/** The changes with these numbers that the log still has. */
+export async function readChanges(model: Model, reader: Reader, seqs: readonly Seq[]): Promise<LoggedChange[]> {
+  const sql = `select ${changeColumns(model)} from json_each(?1) j cross join changes c on c.seq = j.value`
+  return (await reader.rows(sql, [JSON.stringify(seqs)])).map(changeOf)
+}
+
 const textByModel = new WeakMap<Model, Map<boolean, string>>()
 
 function logSql(model: Model, ofOneTenant: boolean): string {
   const texts = textByModel.get(model) ?? new Map<boolean, string>()
   const known = texts.get(ofOneTenant)
   if (known) return known
-  const ruled = [...model.resources.values()].filter(({ access }) => access.read.kind !== 'anyone')
-  const names = ruled.map(({ name }) => `'${name}'`).join(', ')
-  const before =
-    '(select p.image from changes p where p.tenant = c.tenant and p.resource = c.resource and p.id = c.id and p.seq < c.seq order by p.seq desc limit 1)'
-  const previous = `iif(c.operation = 'delete' or c.resource in (${names}), ${before}, null)`
-  const columns = `c.seq, c.time, c.tenant, c.resource, c.id, c.operation, c.version, c.image, ${previous}, c.changed, c.actor, c.request`
   const where = ofOneTenant ? 'tenant = ?3 and seq > ?1' : 'seq > ?1'
   // What a page holds in memory is bounded: it ends with the change that passes the bytes.
   const preceding = 'rows between unbounded preceding and 1 preceding'
   const bytes = `coalesce(sum(coalesce(octet_length(image), 0)) over (order by seq ${preceding}), 0)`
   const found = `with found as materialized (select seq, ${bytes} as bytes from changes where ${where} order by seq limit ?2)`
-  const page = `select ${columns} from found f cross join changes c on c.seq = f.seq where f.bytes < ${limits.feedBytesMax} order by c.seq`
+  const page = `select ${changeColumns(model)} from found f cross join changes c on c.seq = f.seq where f.bytes < ${limits.feedBytesMax} order by c.seq`
   const position = 'coalesce((select max(seq) from changes), 0)'
   const horizon = "coalesce((select cast(value as integer) from meta where name = 'horizon'), 0)"
   const facts = `${position}, ${horizon}, (select count(*) from found)${', null'.repeat(9)}`
   const sql = `${found} select * from (${page}) union all select ${facts}`
   textByModel.set(model, texts.set(ofOneTenant, sql))
   return sql
+}
+
+/** What `changeOf` takes of the change `c`: the image before it where a rule of access may tell the two apart. */
+function changeColumns(model: Model): string {
+  const ruled = [...model.resources.values()].filter(({ access }) => access.read.kind !== 'anyone')
+  const names = ruled.map(({ name }) => `'${name}'`).join(', ')
+  const before =
+    '(select p.image from changes p where p.tenant = c.tenant and p.resource = c.resource and p.id = c.id and p.seq < c.seq order by p.seq desc limit 1)'
+  const previous = `iif(c.operation = 'delete' or c.resource in (${names}), ${before}, null)`
+  return `c.seq, c.time, c.tenant, c.resource, c.id, c.operation, c.version, c.image, ${previous}, c.changed, c.actor, c.request`
 }
 
 function changeOf(row: Row): LoggedChange {

@@ -39,6 +39,8 @@ export const reservedResources = [
   'batchResults',
   'mustChange',
   'meta',
+  'webhooks',
+  'deliveries',
 ]
 
 /** Every mistake of the declarations that the compiler cannot see. */

@@ -40,6 +40,19 @@ export const limits = {
   followersMax: 10_000,
   followerBytesMax: 1_048_576,
 
+  webhooksPerTenantMax: 50,
+  webhookUrlCharsMax: 2_048,
+  /** Deliveries of one webhook that may wait; while there are more, the log is not read on for it. */
+  webhookWaitingMax: 1_000,
+  /** Requests that are under way to one webhook, and to all. */
+  webhookSendsMax: 4,
+  sendsMax: 128,
+  /** How long a receiver may take to answer, and what is read of its answer. */
+  sendMsMax: 15_000,
+  sentAnswerBytesMax: 65_536,
+  /** How long the secret that was replaced signs as well. */
+  secretHoursKept: 24,
+
   idempotencyHoursKept: 24,
   fanoutRowsMax: 1_000,
   /** Records that one step of a backfill looks at. */

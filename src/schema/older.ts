@@ -262,13 +262,15 @@ function olderLimit(draft: Draft, { of, from }: Of<'changeLimit'>) {
   const most = field.schema instanceof z.ZodString ? field.schema.maxLength : null
   if (most !== null && from >= most)
     throw new LensMistake(`"${of}" takes up to ${most}; old clients that send up to ${from} would be refused.`)
-  const was: OldField = { kind: 'text', nullable: field.nullable, schema: charactersMax(from) }
+  // What else the text must be holds at both versions.
+  const text = field.schema instanceof z.ZodString ? field.schema : z.string()
+  const was: OldField = { kind: 'text', nullable: field.nullable, schema: text.check(charactersMax(from)) }
   const toOld: Expression = { op: 'cut', of: value, chars: from }
   convertField(draft, field, { was, toOld, toNew: value, isExact: false, isOneToOne: false })
 }
 
-/** Texts of so many characters at most, counted as SQLite and JSON Schema do, which take a pair of surrogates for one. */
-function charactersMax(maximum: number): z.ZodType {
+/** That a text has so many characters at most, counted as SQLite and JSON Schema do, which take a pair of surrogates for one. */
+function charactersMax(maximum: number) {
   const check = z.check<string>(({ value: text, issues }) => {
     if ([...text].length <= maximum) return
     const message = `expected at most ${maximum} characters`
@@ -277,5 +279,5 @@ function charactersMax(maximum: number): z.ZodType {
   check._zod.onattach.push((schema) => {
     schema._zod.bag.maximum = maximum
   })
-  return z.string().check(check)
+  return check
 }

@@ -56,6 +56,8 @@ export type Outcome =
   /** Whether it was applied is not known. */
   | { readonly kind: 'unknown' }
 
+export type Refused = Extract<Outcome, { kind: 'refused' }>
+
 /** Where writes go: one per shard. Drivers: `embedded.ts`, `libsql.ts`. */
 export interface Primary {
   /** Rejects where a statement of the batch is wrong, a fault of ours. */

@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm'
-import { index, integer, primaryKey, sqliteTable, sqliteView, text } from 'drizzle-orm/sqlite-core'
+import { index, integer, primaryKey, sqliteTable, sqliteView, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
 
 /** The engine's own tables. Triggers and the write path fill them; migrations make them beside the model's. */
 
@@ -105,6 +105,59 @@ export const keys = sqliteTable('keys', {
   /** The date of the API version that its requests get which name none; null for the model's default. */
   version: text(),
 })
+
+/** Where changes are sent on to: one row for each receiver. `secret` signs, and `previousSecret` beside it for a time. */
+export const webhooks = sqliteTable(
+  'webhooks',
+  {
+    tenant: text().notNull(),
+    id: text().notNull(),
+    url: text().notNull(),
+    /** The names of resources in its version, as a JSON array; null for all. */
+    resources: text(),
+    version: text().notNull(),
+    secret: text().notNull(),
+    previousSecret: text(),
+    previousUntil: text(),
+    state: text({ enum: ['active', 'disabled'] }).notNull(),
+    reason: text(),
+    /** Of the key that made it, whose rights it has: the scopes as a JSON array. */
+    scopes: text().notNull(),
+    subject: text(),
+    /** Everything up to here has its deliveries. */
+    cursor: integer().notNull(),
+    createdAt: text().notNull(),
+    updatedAt: text().notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.tenant, t.id] }), uniqueIndex('webhooks_by_id').on(t.id)],
+)
+
+/**
+ * What is sent to a webhook: one row for each change of the log that it is told of. `nextAt` is when it is tried next;
+ * null where it has ended, where it waits for an earlier change of its record, and where its webhook is disabled.
+ */
+export const deliveries = sqliteTable(
+  'deliveries',
+  {
+    webhook: text().notNull(),
+    seq: integer().notNull(),
+    resource: text().notNull(),
+    record: text().notNull(),
+    state: text({ enum: ['pending', 'delivered', 'failed'] }).notNull(),
+    attempts: integer().notNull(),
+    nextAt: text(),
+    status: integer(),
+    error: text(),
+    createdAt: text().notNull(),
+    endedAt: text(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.webhook, t.seq] }),
+    index('deliveries_of_record').on(t.webhook, t.state, t.resource, t.record, t.seq),
+    index('deliveries_due').on(t.webhook, t.nextAt, t.seq),
+    index('deliveries_ended').on(t.endedAt),
+  ],
+)
 
 /** Facts of the database itself: its epoch and the secret that seals tokens and cursors. */
 export const meta = sqliteTable('meta', {

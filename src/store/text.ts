@@ -1,4 +1,5 @@
 import type { Value } from '../value.ts'
+import type { Call } from './primary.ts'
 
 /** An SQL text and how to bind it: the text is made once for a shape, the values come from each request. */
 export interface Text<In> {
@@ -30,6 +31,16 @@ export class Parameters<In> {
     const { slots } = this
     return { sql, bind: (input) => slots.map((slot) => slot(input)) }
   }
+}
+
+/** Takes a value and answers the parameter that stands for it. */
+export type Bind = (value: Value) => string
+
+/** A statement with its values, of which none stands in the text. */
+export function callOf(write: (bind: Bind) => string): Call {
+  const args: Value[] = []
+  const sql = write((value) => `?${args.push(value)}`)
+  return { sql, args }
 }
 
 /**

@@ -18,13 +18,14 @@ function resultOf(
   return { status, version: 't.version', record: recordSql(fields.values(), rowLeaf('t')), from }
 }
 
-const position = '(select max(seq) from changes)'
+/** The position of an answer that is read where nothing else writes. */
+export const positionSql = '(select max(seq) from changes)'
 
 /** The answer of a single command: status, version, record, position. */
 export function compileAnswer(command: Command, caller: Caller): Text<Bound> {
   const p = new WriteParameters(caller)
   const { status, version, record, from } = resultOf(command, p)
-  return p.text(`select ${status}, ${version}, ${record}, ${position}${from}`)
+  return p.text(`select ${status}, ${version}, ${record}, ${positionSql}${from}`)
 }
 
 /** The same, stored under the idempotency key. */
@@ -32,12 +33,12 @@ export function compileStoredAnswer(command: Command, caller: Caller): Text<Boun
   const p = new WriteParameters(caller)
   const { status, version, record, from } = resultOf(command, p)
   const claim = [p.tenant, p.stored('key'), p.stored('fingerprint'), p.now]
-  const answer = `select ${claim.join(', ')}, ${status}, ${p.id}, ${version}, ${record}, ${position}${from || ' where 1'}`
+  const answer = `select ${claim.join(', ')}, ${status}, ${p.id}, ${version}, ${record}, ${positionSql}${from || ' where 1'}`
   return p.text(storeSql(answer, p.stored('expiry')))
 }
 
 /** Claims a key, or one that has expired, together with its answer; changes nothing where the key is taken. */
-function storeSql(answer: string, expiry: string): string {
+export function storeSql(answer: string, expiry: string): string {
   const sets = idempotencyColumns.slice(2).map((column) => `${column} = excluded.${column}`)
   return `insert into idempotency(${idempotencyColumns.join(', ')}) ${answer} on conflict(tenant, key) do update set ${sets.join(', ')} where idempotency.createdAt < ${expiry} returning status, version, body, seq`
 }
@@ -68,10 +69,10 @@ export function compilePutAside(command: Command, caller: Caller): Text<Bound> {
 const batchBody = `(select '{"results":[' || group_concat(result, ',') || ']}' from (select result from batchResults order by place))`
 
 /** The answer of a batch: status, no version, the results as one JSON text, position. */
-export const batchAnswerSql = `select 200, null, ${batchBody}, ${position}`
+export const batchAnswerSql = `select 200, null, ${batchBody}, ${positionSql}`
 /** The same, stored under the idempotency key. Arguments: tenant, key, fingerprint, now, expiry. */
 export const batchStoredAnswerSql = storeSql(
-  `select ?1, ?2, ?3, ?4, 200, null, null, ${batchBody}, ${position} where 1`,
+  `select ?1, ?2, ?3, ?4, 200, null, null, ${batchBody}, ${positionSql} where 1`,
   '?5',
 )
 export const batchClearSql = 'delete from batchResults'

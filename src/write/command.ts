@@ -30,16 +30,20 @@ export interface Command {
   readonly pointer: string
 }
 
-/** Commands that commit together, from one request of one caller. */
-export interface WriteRequest {
-  readonly commands: readonly Command[]
-  /** Whether the answer is one record or the list of a batch. */
-  readonly single: boolean
+/** Whose request it is that writes, under which key, and when. */
+export interface WriteSource {
   readonly caller: Caller
   readonly key: { readonly key: string; readonly fingerprint: string } | null
   readonly requestId: string
   /** The time of the request, as an instant. */
   readonly now: string
+}
+
+/** Commands that commit together, from one request of one caller. */
+export interface WriteRequest extends WriteSource {
+  readonly commands: readonly Command[]
+  /** Whether the answer is one record or the list of a batch. */
+  readonly single: boolean
 }
 
 export function parseId(text: unknown): string {

@@ -70,6 +70,8 @@ describe('settings', () => {
       libsql: null,
       libsqlListen: '127.0.0.1:8788',
       logDays: 90,
+      deliveryDays: 7,
+      webhookOrigins: [],
     })
   })
 
@@ -95,6 +97,8 @@ describe('settings', () => {
       libsql: { url: 'https://db.example.com', token: 'a token', folder: '/srv/sqld' },
       libsqlListen: '127.0.0.1:8788',
       logDays: 90,
+      deliveryDays: 7,
+      webhookOrigins: [],
     })
   })
 

@@ -150,7 +150,7 @@ const refersTo =
 const other = tableOf('shelves', { ...identity, bookId: text().notNull() }, ownKey)
 const manyColumns = Object.fromEntries(Array.from({ length: 84 }, (_, i) => [`field${i}`, text()]))
 const reserved =
-  'batch, changes, docs, problems, metrics, livez, readyz, versions, changelog, heads, fanout, context, idempotency, keys, retiring, batchResults, mustChange, meta'
+  'batch, changes, docs, problems, metrics, livez, readyz, versions, changelog, heads, fanout, context, idempotency, keys, retiring, batchResults, mustChange, meta, webhooks, deliveries'
 const nameForm = 'letters and digits beginning with a small letter'
 
 const versions: [string, Wrong, string][] = [

@@ -217,6 +217,8 @@ describe('a change that more copies follow than one transaction may touch', () =
         libsql: null,
         libsqlListen: '127.0.0.1:8788',
         logDays: 90,
+        deliveryDays: 7,
+        webhookOrigins: [],
       },
       model,
     )

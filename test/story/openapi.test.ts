@@ -18,6 +18,8 @@ const root = join(import.meta.dir, '../..')
 const resources = [...model.resources.keys()]
 const newest = model.versions.at(-1)
 const origin = 'https://app.example.com'
+/** An origin of webhooks where nobody listens. */
+const hooks = 'http://127.0.0.1:9'
 
 let server: TestServer
 let contract: Contract
@@ -26,7 +28,7 @@ let routed: (readonly [method: string, path: string])[]
 
 beforeAll(async () => {
   const added = spyOn(SmartRouter.prototype, 'add')
-  server = await testServer({ allowedOrigins: [origin] })
+  server = await testServer({ allowedOrigins: [origin], webhookOrigins: [hooks] })
   routed = added.mock.calls.map(([method, path]) => [method, path] as const)
   added.mockRestore()
   contract = new Contract((await server.call('GET', '/openapi.json')).body)
@@ -49,7 +51,7 @@ describe('the document', () => {
     expect(first.text).toBe(second.text)
     expect(first.body.openapi).toBe('3.1.0')
     expect([first.body.info.title, first.body.info.version]).toEqual([model.title, newest?.date ?? ''])
-    expect(first.body.tags.map((tag: Json) => tag.name)).toEqual([...resources, 'batch', 'changes', 'node'])
+    expect(first.body.tags.map((tag: Json) => tag.name)).toEqual([...resources, 'batch', 'changes', 'webhooks', 'node'])
   })
 
   test('keeps the OWASP rules but for the listed exceptions, each of which is needed', async () => {
@@ -94,7 +96,9 @@ describe('the routes', () => {
       return operations
         .filter(
           ({ path }) =>
-            view.resources.has(path.split('/')[1]!) || ['/batch', '/changes', '/openapi.json'].includes(path),
+            view.resources.has(path.split('/')[1]!) ||
+            ['/batch', '/changes', '/openapi.json'].includes(path) ||
+            path.startsWith('/webhooks'),
         )
         .flatMap(({ method, path }) => [`${method} ${path}`, `${method} /${alias}${path}`])
     })
@@ -143,6 +147,34 @@ const unreached = [
 ]
 /** Problems of requests for which there is no operation. */
 const ofNoOperation = ['method-not-allowed']
+
+function bodyExamples(method: string, path: string): Json[] {
+  const content = contract.said(method, path).requestBody.content
+  return Object.values<Json>(content).flatMap((type: Json) =>
+    Object.values(type.examples).map((each: Json) => each.value),
+  )
+}
+
+test('a webhook is made, read, changed, asked to deliver and deleted, and every answer is as documented', async () => {
+  const key = await server.key({ scopes: ['read', 'write', 'webhooks'] })
+  const [example] = bodyExamples('POST', '/webhooks')
+  const body = { ...example, url: hooks }
+  const { status, body: made } = await ask('POST', '/webhooks', { key, body })
+  expect([status, made.resources]).toEqual([201, body.resources])
+  const path = `/webhooks/${made.id}`
+  for (const url of ['/webhooks', path]) expect((await ask('GET', url, { key })).status).toBe(200)
+  for (const change of bodyExamples('PATCH', path))
+    expect((await ask('PATCH', path, { key, body: change })).status).toBe(200)
+  expect((await ask('POST', `${path}/rotate`, { key })).body.previousSecretUntil).toBeString()
+  const [one, all] = bodyExamples('POST', `${path}/redeliver`)
+  expect((await ask('POST', `${path}/redeliver`, { key, body: one })).status).toBe(404)
+  expect((await ask('POST', `${path}/redeliver`, { key, body: all })).status).toBe(202)
+  await ask('POST', '/users', { body: bodyExamples('POST', '/users')[0] })
+  const deliveries = await ask('GET', `${path}/deliveries?limit=1`, { key })
+  expect(deliveries.status).toBe(200)
+  expect((await ask('GET', `${path}/deliveries?after=${'a'.repeat(40)}`, { key })).body.type).toContain('cursor')
+  expect((await ask('DELETE', path, { key })).status).toBe(204)
+})
 
 describe('a refused request', () => {
   const reached = new Set<string>()
@@ -285,6 +317,18 @@ describe('a refused request', () => {
       expect(contract.problemTypes(method, path, 422)).toContain(answer.body.type)
     }
     reached.add('idempotency-key-reused')
+  })
+
+  test('for a webhook more than there may be is answered as documented', async () => {
+    const key = await server.key({ scopes: ['read', 'write', 'webhooks'] })
+    const make = () => ask('POST', '/webhooks', { key, body: { url: hooks } })
+    let answer = await make()
+    while (answer.status === 201) answer = await make()
+    expect(answer.body.type).toBe('/problems/too-many-webhooks')
+    expect((await ask('GET', '/webhooks', { key })).body.data).toHaveLength(limits.webhooksPerTenantMax)
+    const refused = await ask('POST', '/webhooks', { key, body: { url: 'https://127.0.0.1/' } })
+    expect(refused.body.type).toBe('/problems/webhook-url-refused')
+    reached.add('too-many-webhooks').add('webhook-url-refused')
   })
 
   test('is answered with a problem that the document has an example of, each of which was met here', () => {

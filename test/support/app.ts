@@ -7,6 +7,7 @@ import type { AppOptions } from '../../src/http/service.ts'
 import { model } from '../../src/model/index.ts'
 import type { TenantId } from '../../src/schema/access.ts'
 import { temporaryFolder } from './server.ts'
+import { noTargets } from './targets.ts'
 
 /** The app over a real database, without a socket: for tests that count or that turn the clock. */
 export interface TestApp {
@@ -39,6 +40,7 @@ export async function testApp(change: (options: AppOptions) => Partial<AppOption
     metrics: new Metrics(() => performance.now()),
     publicTenant: 'demo' as TenantId,
     allowedOrigins: new Set(),
+    targets: noTargets,
     region: 'test',
     unready: () => null,
     docsScript: async () => new Response(''),

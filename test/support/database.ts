@@ -15,6 +15,7 @@ import { migrationsOf } from '../../src/store/migrations.ts'
 import type { Reader } from '../../src/store/reader.ts'
 import * as engineTables from '../../src/store/tables.ts'
 import { call, type TestServer, temporaryFolder } from './server.ts'
+import { noTargets } from './targets.ts'
 
 /** A model of a test's own, with the tables it is over. */
 export interface ModelWithTables {
@@ -66,6 +67,8 @@ export async function modelServer(declared: ModelWithTables): Promise<TestServer
     libsql: null,
     libsqlListen: '127.0.0.1:8788',
     logDays: 90,
+    deliveryDays: 7,
+    webhookOrigins: [],
   }
   const server = await startServer({ ...settings, dataDir: folder.path }, declared.model)
   const { node } = server
@@ -128,6 +131,7 @@ export function readingApp(model: Model, reader: Reader, options: ReadingAppOpti
     newId: () => Bun.randomUUIDv7(),
     publicTenant: publicTenant as TenantId | null,
     allowedOrigins: new Set(),
+    targets: noTargets,
     region: 'test',
     unready: () => null,
     docsScript: refuse,

@@ -11,6 +11,7 @@ import type { TenantId } from '../../src/schema/access.ts'
 import { openReader } from '../../src/store/bun-sqlite.ts'
 import type { Replica, ReplicaState } from '../../src/store/replica.ts'
 import { type Answer, type CallOptions, call, type TestServer, temporaryFolder } from './server.ts'
+import { noTargets } from './targets.ts'
 
 /** A copy of a primary's database in a file of its own, which comes forward when the test says so, in one transaction. */
 export interface SteppedReplica extends Replica {
@@ -136,6 +137,7 @@ export async function testEdge(primary: TestServer, options: TestEdgeOptions = {
     through: edge,
     publicTenant: 'demo' as TenantId,
     allowedOrigins: new Set(allowedOrigins),
+    targets: noTargets,
     region: 'edge',
     unready: () => replica.state().unready,
     docsScript: async () => new Response(''),

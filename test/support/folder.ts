@@ -13,7 +13,7 @@ export interface DataFolder {
   remove(): void
 }
 
-export async function dataFolder(): Promise<DataFolder> {
+export async function dataFolder(scopes: readonly string[] = ['read', 'write']): Promise<DataFolder> {
   const folder = temporaryFolder()
   await fileStore(folder.path).migrate()
   const node = await openNode(fileStore(folder.path), model, (error) => {
@@ -21,7 +21,7 @@ export async function dataFolder(): Promise<DataFolder> {
   })
   const { key } = await createKey(node.primary, {
     tenant: 'demo',
-    scopes: ['read', 'write'],
+    scopes,
     subject: null,
     version: null,
   })

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { startServer } from '../../src/entry/bun.ts'
+import { type Surroundings, startServer } from '../../src/entry/bun.ts'
 import { databaseFile } from '../../src/entry/file-store.ts'
 import { createKey } from '../../src/entry/keys.ts'
 import type { Node } from '../../src/entry/node.ts'
@@ -43,7 +43,8 @@ export function temporaryFolder(): { path: string; remove(): void } {
 
 /** Over a file, or over the `libsql` server. */
 export async function testServer(
-  given: Partial<Pick<Settings, 'publicTenant' | 'allowedOrigins' | 'libsql'>> = {},
+  given: Partial<Pick<Settings, 'publicTenant' | 'allowedOrigins' | 'libsql' | 'webhookOrigins'>> = {},
+  surroundings: Surroundings = {},
 ): Promise<TestServer> {
   const folder = temporaryFolder()
   const settings: Settings = {
@@ -56,10 +57,12 @@ export async function testServer(
     libsql: null,
     libsqlListen: '127.0.0.1:8788',
     logDays: 90,
+    deliveryDays: 7,
+    webhookOrigins: [],
     ...given,
   }
   await storeOf(settings).migrate()
-  const server = await startServer(settings, model)
+  const server = await startServer(settings, model, undefined, surroundings)
   const { node } = server
   const makeKey: TestServer['key'] = async ({
     tenant = 'demo',

@@ -29,6 +29,7 @@ import {
 } from './random-model.ts'
 import type { World } from './random-world.ts'
 import { temporaryFolder } from './server.ts'
+import { noTargets } from './targets.ts'
 
 /** A random model with a random history of versions, served over a database of random records. */
 export interface VersionWorld {
@@ -77,6 +78,7 @@ export async function inVersionWorld(
     region: 'test',
     unready: () => null,
     docsScript: async () => new Response(''),
+    targets: noTargets,
     onFault: (error) => void faults.push(error),
   })
   const { key } = await createKey(node.primary, {

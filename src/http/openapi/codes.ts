@@ -86,6 +86,20 @@ export const problemsByKind = {
   ],
 } as const satisfies Record<string, readonly ProblemCode[]>
 
+const ofWebhook = ['invalid-header', 'invalid-id', 'not-found'] as const satisfies readonly ProblemCode[]
+
+/** The problems of the operations on webhooks. */
+export const webhookProblems = {
+  list: [...ofAnyRead, 'unknown-parameter'],
+  create: [...ofAnyWrite, ...ofAnyBody, 'invalid-header', 'webhook-url-refused', 'too-many-webhooks'],
+  read: [...ofAnyRead, 'invalid-id', 'not-found', 'unknown-parameter'],
+  patch: [...ofAnyWrite, ...ofAnyBody, ...ofWebhook, 'webhook-url-refused'],
+  delete: [...ofAnyWrite, ...ofWebhook],
+  rotate: [...ofAnyWrite, ...ofWebhook],
+  deliveries: [...ofAnyRead, 'invalid-id', 'not-found', 'unknown-parameter', 'invalid-parameter', 'invalid-cursor'],
+  redeliver: [...ofAnyWrite, ...ofAnyBody, ...ofWebhook],
+} as const satisfies Record<string, readonly ProblemCode[]>
+
 export type OperationKind = keyof typeof problemsByKind
 
 /**
