@@ -111,6 +111,7 @@ const lensesOf = (...lenses: readonly Lens[]): Told => ({
 })
 
 const at = 'posts at 2026-02-01'
+const long = 'y'.repeat(200)
 const fields =
   'id, version, createdAt, updatedAt, authorId, authorName, title, subtitle, status, words, rating, isOpen, at, meta, strict, list, free'
 const nameForm = 'letters and digits beginning with a small letter'
@@ -179,7 +180,7 @@ const lenses: [what: string, lenses: readonly Lens[], sentence: string][] = [
   [
     'a resource that is a path of the API',
     [renameResource('metrics')],
-    'posts at 2026-01-01: "metrics" is no name of a resource; letters and digits beginning with a small letter, and none of batch, changes, docs, problems, metrics, livez, readyz, versions, changelog, heads, fanout, context, idempotency, keys, retiring, batchResults, mustChange, meta.',
+    'posts at 2026-01-01: "metrics" is no name of a resource; letters and digits beginning with a small letter, and none of batch, changes, docs, problems, metrics, livez, readyz, versions, changelog, heads, fanout, context, idempotency, keys, retiring, batchResults, mustChange, meta, webhooks, deliveries.',
   ],
   [
     'a resource that is an alias',
@@ -199,17 +200,16 @@ const lenses: [what: string, lenses: readonly Lens[], sentence: string][] = [
   [
     'a fresh value that a newer version does not take',
     [
-      add('x', { fresh: 'yy' }),
+      add('x', { fresh: `@${long}` }),
       rename('x', 'handle'),
-      changeLimit('handle', { from: 50 }),
       convert(
         'handle',
-        { kind: 'text', schema: z.string().regex(/^@/).max(60) },
+        { kind: 'text', schema: z.string().regex(/^@/).max(1_000) },
         { toOld: prefixed(value, '@'), toNew: unprefixed(value, '@') },
       ),
       rename('handle', 'title'),
     ],
-    `${at}, add("x"): "handle" does not take "yy", which is made of the fresh value of "x".`,
+    `${at}, add("x"): "handle" does not take "${long}", which is made of the fresh value of "x".`,
   ],
   [
     'what stands in is none of its kind',
