@@ -1,4 +1,5 @@
 /** What is measured: each case says who does the same work and what Perigee may cost beside it. */
+import { model } from '../src/model/index.ts'
 import type { BenchData } from './data.ts'
 import type { Figure, Script } from './rates.ts'
 import type { Files, ServerName } from './server.ts'
@@ -30,7 +31,7 @@ const listPaths = { perigee: `${newest}&createdAt[lt]=LINE`, 'bun-sqlite': '/pos
  * anew, more different ones are asked for in turn than are kept.
  */
 export function rateCases(data: BenchData, files: Files, run: string): RateCase[] {
-  return [...readCases(data), ...createCases(data, files, run)]
+  return [...readCases(data), ...versionCases(data), ...createCases(data, files, run)]
 }
 
 function readCases(data: BenchData): RateCase[] {
@@ -61,7 +62,7 @@ function readCases(data: BenchData): RateCase[] {
       title: 'GET unchanged, 304, cached',
       servers: ['perigee', 'constant', 'bun-sqlite'],
       targets: [{ figure: 'cpuMicros', of: 'constant', atMost: 1.6 }],
-      script: () => ['get.lua', '/posts/LINE', hotIdsFile, `"${data.postVersion}"`],
+      script: () => ['get.lua', '/posts/LINE', hotIdsFile, `"${data.postVersion}-${model.defaultVersion.alias}"`],
     },
     {
       name: 'list',
@@ -77,6 +78,30 @@ function readCases(data: BenchData): RateCase[] {
       servers: ['perigee', 'bun-sqlite'],
       targets: [],
       script: (_, server) => ['path.lua', server === 'perigee' ? newest : '/posts?limit=20'],
+    },
+  ]
+}
+
+/** Perigee's own oldest version beside its newest, in one process: lenses are a part of the one statement. */
+function versionCases({ idsFile, instantsFile }: BenchData): RateCase[] {
+  const posts = (server: ServerName) => (server === 'perigee' ? '/v1/articles' : '/v3/posts')
+  const both = {
+    servers: ['perigee', 'perigee-newest'],
+    targets: [{ figure: 'cpuMicros', of: 'perigee-newest', atMost: 1.05 }],
+  } as const
+  const list = newest.replace('/posts', '')
+  return [
+    {
+      ...both,
+      name: 'old-record',
+      title: 'GET one record at the oldest version, uncached',
+      script: (_, server) => ['get.lua', `${posts(server)}/LINE`, idsFile],
+    },
+    {
+      ...both,
+      name: 'old-list',
+      title: 'list of 20 at the oldest version, author, 3 comments each, uncached',
+      script: (_, server) => ['get.lua', `${posts(server)}${list}&createdAt[lt]=LINE`, instantsFile],
     },
   ]
 }

@@ -83,14 +83,17 @@ export const convert = (
 /** One text became two. The second is null where there is no separator. */
 export const split = (from: string, to: readonly [string, string], at: Separator) =>
   ({ kind: 'split', from, to, at }) as const
-/** Two texts became one. Old clients send no separator in the first. */
+/** Two texts became one. Old clients send no separator in the first; where it is null beside a second, it is empty. */
 export const join = (from: readonly [string, string], to: string, at: Separator) =>
   ({ kind: 'join', from, to, at }) as const
 /** Members of an object became fields of the record. */
 export const hoist = (from: string, fields: readonly string[]) => ({ kind: 'hoist', from, fields }) as const
-/** A field of the record became a member of an object: of a json field, or of an object that a later version hoists. */
+/**
+ * A field of the record became a member of an object: of a json field that takes nothing else, or of an object that a
+ * later version hoists. Beside a member, old clients that send null for the json field have made an empty object.
+ */
 export const plunge = (field: string, into: string, was: OldField) => ({ kind: 'plunge', field, into, was }) as const
-/** One value became a list, a json field. Old clients see its first and, where they change it, change that alone. */
+/** One value became a list, a json field that takes lists, the empty one for null too. Old clients see its first and, where they change it, change that alone. */
 export const wrap = (from: string, to: string, was: OldField) => ({ kind: 'wrap', from, to, was }) as const
 /** Old clients that send nothing for the field create records with `from` in it. */
 export const changeDefault = (field: string, { from }: { readonly from: Json }) =>

@@ -7,6 +7,8 @@ import type { Json } from '../value.ts'
 export interface SqlValue {
   readonly sql: string
   readonly form: 'plain' | 'boolean' | 'json'
+  /** A function of SQLite makes the JSON, which its other functions then take for JSON without parsing it again. */
+  readonly isMade?: true
 }
 
 export type LeafSql = (leaf: Leaf) => SqlValue
@@ -18,7 +20,7 @@ export function expressionSql(expression: Expression, leaf: LeafSql): SqlValue {
   switch (expression.op) {
     case 'object': {
       const members = expression.members.map(([name, each]) => `${textSql(name)}, ${asJson(at(each))}`)
-      return { sql: `json_object(${members.join(', ')})`, form: 'json' }
+      return { sql: `json_object(${members.join(', ')})`, form: 'json', isMade: true }
     }
     case 'joined': {
       const [first, second] = [at(expression.first).sql, at(expression.second).sql]
@@ -82,11 +84,11 @@ function ofOneSql(expression: OfOne, of: SqlValue): SqlValue {
       return plain(`substr(${x}, 1, ${expression.chars})`)
     case 'before':
     case 'after': {
-      const at = `instr(${x}, ${textSql(expression.separator)})`
+      const at = `nullif(instr(${x}, ${textSql(expression.separator)}), 0)`
       const chars = [...expression.separator].length
       return expression.op === 'before'
-        ? plain(`iif(${at} = 0, ${x}, substr(${x}, 1, ${at} - 1))`)
-        : plain(`iif(${at} = 0, null, substr(${x}, ${at} + ${chars}))`)
+        ? plain(`coalesce(substr(${x}, 1, ${at} - 1), ${x})`)
+        : plain(`substr(${x}, ${at} + ${chars})`)
     }
     case 'member':
       return documentValueSql(x, pathSql(expression.name), expression.kind)
@@ -95,7 +97,7 @@ function ofOneSql(expression: OfOne, of: SqlValue): SqlValue {
       return first.form === 'json' ? { ...first, sql: `nullif(${first.sql}, 'null')` } : first
     }
     case 'without':
-      return { sql: `json_remove(${x}, ${pathSql(expression.name)})`, form: 'json' }
+      return { sql: `json_remove(${x}, ${pathSql(expression.name)})`, form: 'json', isMade: true }
   }
 }
 
@@ -141,7 +143,8 @@ function withFirstSql(list: string, value: SqlValue): SqlValue {
 }
 
 /** As an argument of SQLite's functions that make JSON. */
-export function asJson({ sql, form }: SqlValue): string {
+export function asJson({ sql, form, isMade }: SqlValue): string {
+  if (isMade) return sql
   if (form === 'boolean') return `json(iif(${sql}, 'true', iif(${sql} is null, 'null', 'false')))`
   return form === 'json' ? `json(${sql})` : sql
 }

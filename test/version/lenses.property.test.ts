@@ -6,7 +6,8 @@ import type { ShapeField } from '../../src/schema/shape.ts'
 import type { Json } from '../../src/value.ts'
 import type { ResourceView, View } from '../../src/version/view.ts'
 import { differences, type Members, pathsOf, randomBody, writableOf } from '../support/random-body.ts'
-import { type Draw, withRandomChoices } from '../support/random-model.ts'
+import { randomVersions } from '../support/random-lenses.ts'
+import { type Draw, declare, randomModel, withRandomChoices } from '../support/random-model.ts'
 import { listSearch, randomList } from '../support/random-query.ts'
 import {
   inVersionWorld,
@@ -31,9 +32,27 @@ function* placesOf({ views }: VersionWorld): Generator<{ view: View; resource: R
       yield { view, resource, path: `/${view.version.alias}/${resource.name}` }
 }
 
+test('random histories have lenses of every kind', async () => {
+  const wanted = [
+    ...['add', 'changeDefault', 'changeLimit', 'convert', 'hoist', 'join', 'mapValues', 'plunge', 'remove', 'rename'],
+    ...['renameResource', 'split', 'wrap'],
+  ]
+  const kinds = new Set<string>()
+  await withRandomChoices(
+    async (draw) => {
+      if (kinds.size === wanted.length) return
+      const { resources } = declare(randomModel(draw)).model
+      const versions = randomVersions(draw, resources, { lossless: false })
+      for (const { lenses } of versions) for (const { kind } of Object.values(lenses).flat()) kinds.add(kind)
+    },
+    { runs: 1_000 },
+  )
+  expect([...kinds].toSorted()).toEqual(wanted)
+})
+
 describe('at every version of a random history', () => {
   test('a record is what the lenses make of its row, and what the schema of the version takes', async () => {
-    await inWorlds(20, async (world) => {
+    await inWorlds(6, async (world) => {
       for (const { view, resource, path } of placesOf(world)) {
         const { items } = world.at(view)
         const shown = (items.get(resource.name) ?? []).filter(({ tenant }) => tenant === service.tenant)
@@ -53,7 +72,7 @@ describe('at every version of a random history', () => {
   })
 
   test('lists answer as the arrays of that version say, walked forwards and backwards', async () => {
-    await inWorlds(20, async (world, draw) => {
+    await inWorlds(6, async (world, draw) => {
       for (const view of world.views) {
         const here = world.at(view)
         for (let i = 0; i < 8; i++) {
@@ -65,7 +84,7 @@ describe('at every version of a random history', () => {
   })
 
   test('what cannot be filtered or sorted by is refused by its name, and what is as the tables have it can be', async () => {
-    await inWorlds(6, async (world) => {
+    await inWorlds(4, async (world) => {
       for (const { view, resource, path } of placesOf(world)) {
         const { spec } = world.at(view)
         for (const field of spec.resources.find(({ name }) => name === resource.name)?.fields ?? []) {
@@ -93,7 +112,7 @@ describe('at every version of a random history', () => {
 
 describe('a write at any version of a random history', () => {
   test('of a record as it was read changes nothing in its row, whatever the version does not show', async () => {
-    await inWorlds(25, async (world, draw) => {
+    await inWorlds(6, async (world, draw) => {
       for (const { resource, path } of placesOf(world)) {
         const record = await anyRecord(world, draw, resource, path)
         const { id } = record as { id: string }
@@ -114,7 +133,7 @@ describe('a write at any version of a random history', () => {
 
   test('is read as it was put, where no lens says that something is lost', async () => {
     await inWorlds(
-      25,
+      6,
       async (world, draw) => {
         for (const { view, resource, path } of placesOf(world)) {
           const fields = [...resource.fields.values()]
@@ -143,7 +162,7 @@ describe('a write at any version of a random history', () => {
   })
 
   test('by a merge patch touches only what it names', async () => {
-    await inWorlds(25, async (world, draw) => {
+    await inWorlds(6, async (world, draw) => {
       for (const { resource, path } of placesOf(world)) {
         const record = await anyRecord(world, draw, resource, path)
         const id = String(record.id)
