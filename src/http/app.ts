@@ -36,7 +36,7 @@ export function createApp(options: AppOptions): App {
     views,
     defaultView,
     authenticate: createAuthenticate(options),
-    answers: new KeptAnswers(options.reader),
+    answers: new KeptAnswers(options.reader, options.elapsed),
     cacheHit: `Perigee-${options.region}; hit`,
     cacheMiss: `Perigee-${options.region}; fwd=miss`,
   }

@@ -19,6 +19,11 @@ export const publicCaching = 'public, no-cache'
 /** Request headers that change what a read answers. */
 export const readVary = 'Authorization, API-Version, Origin'
 
+/** Names of groups of answers for `Cache-Groups` and `Cache-Group-Invalidation` (RFC 9875). */
+export function groupsHeader(groups: readonly string[]): string {
+  return groups.map((group) => `"${group}"`).join(', ')
+}
+
 /** A problem as JSON (RFC 9457). */
 export function problemText(problem: Problem, instance: string): string {
   return JSON.stringify(problem.body(instance))

@@ -3,16 +3,25 @@ import type { Seq } from '../log/position.ts'
 import { Problem } from '../problem.ts'
 import { readHistory } from '../read/history.ts'
 import { type Page, readPage, readRecord } from '../read/page.ts'
-import { planList, planRecord, type ReadPlan } from '../read/plan.ts'
+import { planList, planRecord } from '../read/plan.ts'
 import { parseListQuery, parsePaging, parseRecordQuery, type Selection } from '../read/query.ts'
 import { type Caller, callerIdentity, resolve } from '../schema/access.ts'
 import { andThen, type Soon } from '../soon.ts'
 import type { ResourceView } from '../version/view.ts'
 import { parseId } from '../write/command.ts'
 import { refuseUnreadable, requireScope } from './auth.ts'
-import { dependency } from './kept-answers.ts'
 import { type Consistency, chooseView, matchesTag, parseConsistency, requirePosition } from './negotiation.ts'
-import { jsonHeaders, pageBody, pageLinks, privateCaching, publicCaching, readVary, serverTiming } from './present.ts'
+import { dependency } from './news.ts'
+import {
+  groupsHeader,
+  jsonHeaders,
+  pageBody,
+  pageLinks,
+  privateCaching,
+  publicCaching,
+  readVary,
+  serverTiming,
+} from './present.ts'
 import { type ReadAnswer, resourceOf, type Service } from './service.ts'
 
 /** One read: who asks, in which view, for what. */
@@ -32,8 +41,8 @@ interface Read {
   readonly tag: string
   readonly seq: Seq
   readonly links: string | null
-  /** The names of what it is made of. */
-  readonly depends: readonly string[]
+  /** What it is made of: `posts` for whichever records of a resource, `posts/ID` for one, by the names in the tables. */
+  readonly groups: readonly string[]
 }
 
 type Produce = (request: ReadRequest, service: Service) => Soon<Read>
@@ -56,18 +65,15 @@ function readOne(request: ReadRequest, service: Service): Soon<Read> {
   return andThen(readRecord(plan, service.reader), (found) => {
     if (found.record === null) throw notFound(request, service, found.seq)
     const tag = `"${found.version}${found.head === null ? '' : `.${found.head}`}-${view.alias}"`
-    const { resource } = view
-    const depends =
-      found.head === null ? [dependency(caller.tenant, resource.name, request.id)] : dependencies(plan, caller)
-    return { body: found.record, tag, seq: found.seq, links: null, depends }
+    const groups = found.head === null ? [`${view.resource.name}/${id}`] : plan.involved
+    return { body: found.record, tag, seq: found.seq, links: null, groups }
   })
 }
 
 function readList(request: ReadRequest, service: Service): Soon<Read> {
   const { view, search, caller } = request
   const plan = planList(parseListQuery(view, search), caller, service)
-  const depends = dependencies(plan, caller)
-  return andThen(readPage(plan, service.reader, service), (page) => pageRead(request, service, page, depends))
+  return andThen(readPage(plan, service.reader, service), (page) => pageRead(request, service, page, plan.involved))
 }
 
 async function readChanges(request: ReadRequest, service: Service): Promise<Read> {
@@ -75,22 +81,17 @@ async function readChanges(request: ReadRequest, service: Service): Promise<Read
   const paging = parsePaging(search)
   const page = await readHistory(view, parseId(id), paging, caller, service.reader, service)
   if (page.records === '' && paging.after === null) throw notFound(request, service, page.seq)
-  return pageRead(request, service, page, [dependency(caller.tenant, view.resource.name, id)])
-}
-
-/** What a read is made of, whichever records it found. */
-function dependencies({ involved }: Pick<ReadPlan, 'involved'>, { tenant }: Caller): string[] {
-  return involved.map((resource) => dependency(tenant, resource))
+  return pageRead(request, service, page, [`${view.resource.name}/${id}`])
 }
 
 function pageRead(
   { path, search, view }: ReadRequest,
   { epoch }: Service,
   page: Page,
-  depends: readonly string[],
+  groups: readonly string[],
 ): Read {
   const tag = `"${epoch}-${page.head}-${view.alias}"`
-  return { body: pageBody(page), tag, seq: page.seq, links: pageLinks(path, search, page), depends }
+  return { body: pageBody(page), tag, seq: page.seq, links: pageLinks(path, search, page), groups }
 }
 
 /** A record that is not here is not there only where this node has what the caller has seen. */
@@ -99,7 +100,7 @@ function notFound({ view, consistency }: ReadRequest, { epoch }: Service, seq: S
   return new Problem('not-found', { detail: `There is no ${view.name} with this id.`, seq })
 }
 
-/** Every read: who asks, which view, how fresh; then the answer, which is kept until the next commit. */
+/** Every read: who asks, which view, how fresh; then the answer, which is kept while it is true. */
 function readHandler(service: Service, name: string, alias: string | null, route: string, produce: Produce) {
   return (c: Context, start: number): Soon<Response> => {
     const { headers, url } = c.req.raw
@@ -116,7 +117,8 @@ function readHandler(service: Service, name: string, alias: string | null, route
       const begun = service.elapsed()
       return andThen(produce(request, service), (read) => {
         const answer = answerOf(service, route, request, read)
-        service.answers.keep(keyOf(caller, c.req.raw), answer, read.depends)
+        const depends = read.groups.map((group) => dependency(caller.tenant, group))
+        service.answers.keep(keyOf(caller, c.req.raw), answer, depends)
         requirePosition(consistency, answer.position)
         const timing = serverTiming([
           ['begin', begun - start],
@@ -132,7 +134,7 @@ export function answerOf(
   service: Service,
   route: string,
   { caller, view }: Pick<ReadRequest, 'caller' | 'view'>,
-  read: Omit<Read, 'depends'>,
+  read: Read,
 ): ReadAnswer {
   const position = { epoch: service.epoch, seq: read.seq }
   const headers: Record<string, string> = {
@@ -146,6 +148,7 @@ export function answerOf(
     'Cache-Status': service.cacheMiss,
   }
   if (read.links !== null) headers.Link = read.links
+  if (caller.kind === 'anonymous') headers['Cache-Groups'] = groupsHeader(read.groups)
   return { route, body: read.body, tag: read.tag, position, headers }
 }
 

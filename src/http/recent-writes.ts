@@ -53,7 +53,8 @@ export class RecentWrites {
     const visible = record === null ? true : isVisible(place, record.body)
     if (visible === null) return
     const { caller, view } = place
-    const read = record !== null && visible ? { ...record, seq, links: null } : null
+    const read =
+      record !== null && visible ? { ...record, seq, links: null, groups: [`${view.resource.name}/${place.id}`] } : null
     this.set(keyOf(place), {
       position: { epoch: service.epoch, seq },
       answer: read && answerOf(service, `/${view.name}/:id`, { caller, view }, read),
