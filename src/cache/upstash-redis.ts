@@ -1,8 +1,6 @@
 import type { Cache, Entry, Found, Look, News } from './cache.ts'
 import { Away, type UpstashLink } from './upstash-link.ts'
 
-/** How long an entry is kept, whatever is known of it. */
-export const entryMsMax = 600_000
 /** How long what is known of changes is kept after the last news. */
 const newsMsMax = 86_400_000
 /** Names whose last change is known; at more they are forgotten, and with them what was proven. */
@@ -74,8 +72,11 @@ function scriptsOf(link: UpstashLink) {
   }
 }
 
-/** Caches in a Redis behind Upstash's REST API, one for each epoch. What is kept are texts. */
-export function upstashCaches(link: UpstashLink): (epoch: string) => Cache<string> {
+/**
+ * Caches in a Redis behind Upstash's REST API, one for each epoch. What is kept are texts, for `entryMsMax` milliseconds
+ * whatever is known of them.
+ */
+export function upstashCaches(link: UpstashLink, entryMsMax: number): (epoch: string) => Cache<string> {
   const { look, keep, learn } = scriptsOf(link)
   return (epoch) => {
     // One slot of a cluster for all of a history, since a script looks at an entry and at the news of it together.

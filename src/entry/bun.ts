@@ -7,6 +7,7 @@ import { type Listening, listen } from './listen.ts'
 import { runMaintenance } from './maintenance.ts'
 import { type Node, openNode, projectRoot } from './node.ts'
 import type { Settings } from './settings.ts'
+import { openShared, type Shared, shareAtPrimary } from './shared.ts'
 import { storeOf } from './stores.ts'
 
 export interface RunningServer {
@@ -29,9 +30,12 @@ export async function startServer(settings: Settings, model: Model, health?: Hea
     process.exit(70)
   })
   let stopping = false
+  const shared = await openShared(settings)
+  const { stop: stopSharing, ...sharing } = shareAtPrimary(shared, node, settings)
   const app = createApp({
     ...node,
-    ...processParts(settings, health?.metrics),
+    ...processParts(settings, shared, health?.metrics),
+    ...sharing,
     unready: () => (stopping ? 'The server is stopping.' : (health?.unready() ?? null)),
   })
   const listening = await listenOrClose(settings, app, node)
@@ -44,6 +48,7 @@ export async function startServer(settings: Settings, model: Model, health?: Hea
       maintenance.stop()
       app.close()
       await Promise.all([listening.stop(), maintenance.stopped])
+      await stopSharing()
       await node.close()
     },
   }
@@ -59,12 +64,13 @@ async function listenOrClose(settings: Settings, app: App, node: Node): Promise<
 }
 
 /** What an app is given of this process, on every kind of node. */
-export function processParts(settings: Settings, metrics?: Health['metrics']) {
+export function processParts(settings: Settings, shared: Shared, metrics: Health['metrics'] = () => []) {
   const elapsed = () => performance.now()
   return {
     now: Date.now,
     elapsed,
-    metrics: new Metrics(elapsed, metrics),
+    metrics: new Metrics(elapsed, () => [...metrics(), ...shared.metrics()]),
+    ...(shared.rateLimits && { rateLimits: shared.rateLimits }),
     publicTenant: settings.publicTenant as TenantId | null,
     allowedOrigins: new Set(settings.allowedOrigins),
     region: settings.region,

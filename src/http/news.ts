@@ -3,17 +3,10 @@ import type { Epoch, Seq, TokenSealer } from '../log/position.ts'
 import { limits } from '../schema/limits.ts'
 import { andThen, type Soon } from '../soon.ts'
 import type { Reader } from '../store/reader.ts'
+import { dependency } from './cache-groups.ts'
 
 const newsSql = 'select seq, tenant, resource, id from changes where seq > ?1 order by seq limit ?2'
 const headSql = 'select coalesce(max(seq), 0) from changes'
-
-/**
- * The name of what answers of a tenant are made of, by a cache group: `posts` for whatever records of a resource,
- * `posts/ID` for one of them, by the names in the tables.
- */
-export function dependency(tenant: string, group: string): string {
-  return `${tenant} ${group}`
-}
 
 /** What the log says from a position on; -1 for nothing known. */
 export function readNews(reader: Reader, from: number): Soon<Pick<News, 'from' | 'to' | 'seqByName'>> {

@@ -19,9 +19,9 @@ export const publicCaching = 'public, no-cache'
 /** Request headers that change what a read answers. */
 export const readVary = 'Authorization, API-Version, Origin'
 
-/** Names of groups of answers for `Cache-Groups` and `Cache-Group-Invalidation` (RFC 9875). */
-export function groupsHeader(groups: readonly string[]): string {
-  return groups.map((group) => `"${group}"`).join(', ')
+/** The headers of an answer that has no body, since its reader has it. */
+export function withoutBodyHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !Object.hasOwn(jsonHeaders, name)))
 }
 
 /** A problem as JSON (RFC 9457). */

@@ -10,10 +10,9 @@ import { andThen, type Soon } from '../soon.ts'
 import type { ResourceView } from '../version/view.ts'
 import { parseId } from '../write/command.ts'
 import { refuseUnreadable, requireScope } from './auth.ts'
+import { dependency, groupsHeader } from './cache-groups.ts'
 import { type Consistency, chooseView, matchesTag, parseConsistency, requirePosition } from './negotiation.ts'
-import { dependency } from './news.ts'
 import {
-  groupsHeader,
   jsonHeaders,
   pageBody,
   pageLinks,
@@ -21,6 +20,7 @@ import {
   publicCaching,
   readVary,
   serverTiming,
+  withoutBodyHeaders,
 } from './present.ts'
 import { type ReadAnswer, resourceOf, type Service } from './service.ts'
 
@@ -176,10 +176,6 @@ function headersOf(answer: ReadAnswer, isUnchanged: boolean, origin: Origin): He
   const name = isUnchanged ? 'unchanged' : 'whole'
   answer.kept[name] ??= new Headers({ ...make(), 'Consistency-Token': token, 'Cache-Status': origin.status })
   return answer.kept[name]
-}
-
-function withoutBodyHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => !Object.hasOwn(jsonHeaders, name)))
 }
 
 /** Everything that decides an answer: who may see what, the version asked for, the URL. */

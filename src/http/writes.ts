@@ -8,6 +8,7 @@ import { parseJson } from '../write/json.ts'
 import { planWrite } from '../write/plan.ts'
 import { requireScope } from './auth.ts'
 import { jsonType, mergePatchType, readBody } from './body.ts'
+import { changedGroups, groupsHeader } from './cache-groups.ts'
 import { chooseView, parseCondition, parseIdempotencyKey, requestIdOf } from './negotiation.ts'
 import { baseHeaders, jsonHeaders, serverTiming } from './present.ts'
 import { resourceOf, type Service } from './service.ts'
@@ -82,11 +83,12 @@ function handler(
     const planned = service.elapsed()
     assert(service.primary, 'a node without a primary sends its writes on')
     const receipt = await commit(plan, service.primary)
+    service.onWritten?.({ epoch: service.epoch, seq: receipt.seq })
     const timing = serverTiming([
       ['plan', planned - start],
       ['commit', service.elapsed() - planned],
     ])
-    return present(service, view, receipt, c.req.path, requestId, timing)
+    return present(service, view, request, receipt, c.req.path, timing)
   }
 }
 
@@ -94,9 +96,9 @@ function handler(
 function present(
   service: Service,
   view: View,
+  { caller, commands, requestId }: WriteRequest,
   receipt: Receipt,
   path: string,
-  requestId: string,
   timing: string,
 ): Response {
   const { status, id, version, body, seq, replayed } = receipt
@@ -110,6 +112,8 @@ function present(
   }
   if (version !== null) headers.ETag = `"${version}-${view.version.alias}"`
   if (status === 201 && id !== null) headers.Location = path.endsWith(id) ? path : `${path}/${id}`
+  if (caller.tenant === service.publicTenant)
+    headers['Cache-Group-Invalidation'] = groupsHeader(changedGroups(service.model, commands))
   if (replayed) headers['Idempotency-Replayed'] = 'true'
   return new Response(body, { status, headers })
 }

@@ -16,6 +16,13 @@ export function isAtLeast(have: Position, want: Position): boolean {
   return have.epoch === want.epoch && have.seq >= want.seq
 }
 
+/** What a `Consistency-Token` says, whoever has sealed it; null where it is none. */
+export function positionIn(token: string): Position | null {
+  return tokenForm.test(token) ? parse(token) : null
+}
+
+const tokenForm = /^([a-z0-9]{1,16}\.\d{1,15})\.([\w-]{12})$/
+
 /** Positions as `Consistency-Token` values: `<epoch>.<seq>.<seal>`, sealed so that a caller cannot make one up. */
 export interface TokenSealer {
   seal(position: Position): string
@@ -42,7 +49,7 @@ export function createTokenSealer(sign: (text: string) => string): TokenSealer {
     open(token) {
       if (token === lastToken) return parse(lastBody)
       if (token === lastOpened?.token) return lastOpened.position
-      const match = /^([a-z0-9]{1,16}\.\d{1,15})\.([\w-]{12})$/.exec(token)
+      const match = tokenForm.exec(token)
       if (!match?.[1] || !match[2] || !sameText(sealOf(match[1]), match[2])) return null
       lastOpened = { token, position: parse(match[1]) }
       return lastOpened.position

@@ -33,7 +33,7 @@ const drivers: Driver[] = [
 if (hasRedis)
   drivers.push({
     name: 'upstash-redis',
-    cache: () => upstashCaches(link())(`epoch${nth++}`),
+    cache: () => upstashCaches(link(), 60_000)(`epoch${nth++}`),
     buckets: () => upstashBuckets(link()),
   })
 

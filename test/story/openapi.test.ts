@@ -244,7 +244,7 @@ test.each(['/livez', '/readyz', '/metrics', '/openapi.json', '/problems/not-foun
 /** Problems that only a fault of the machine, a server that stops, or an edge can bring about. */
 const unreached = [
   ...['internal-error', 'not-ready', 'outcome-unknown', 'overloaded', 'storage-error', 'storage-full'],
-  ...['primary-unreachable', 'loop-detected'],
+  ...['primary-unreachable', 'loop-detected', 'rate-limited'],
 ]
 /** Problems of requests for which there is no operation. */
 const ofNoOperation = ['method-not-allowed']
