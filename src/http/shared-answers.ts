@@ -115,25 +115,33 @@ export class SharedAnswers {
 
   private async find(asked: Asked, read: Read): Promise<Response> {
     const { need } = asked
-    const under = this.fills.get(asked.read.key)
-    const joined = await under?.shared
-    if (under && joined) {
-      const age = this.options.elapsed() - under.begun
-      if (seqOf(joined) >= need.seqMin && age <= need.ageMsMax)
-        return this.present(asked, joined, 'joined', 'fwd=miss; collapsed')
-    }
+    const joined = await this.join(asked)
+    if (joined) return joined
     const cache = this.cacheOf(asked.epoch)
     const look = await Promise.resolve(cache.look(asked.read.key)).catch(() => null)
-    if (look === null) return this.fill(asked, read, 'fwd=miss; detail=away', null)
-    const { found, time } = look
-    const shared = found && found.seq >= need.seqMin && time - found.at <= need.ageMsMax ? sharedIn(asked, found) : null
-    if (!found || !shared) return this.fill(asked, read, found ? 'fwd=stale' : 'fwd=miss', time)
-    const ttl = Math.max(0, Math.round((found.entry.at + limits.sharedEntryMsMax - time) / 1_000))
-    return this.present(asked, shared, 'hit', `hit; ttl=${ttl}`, time - found.at)
+    const found = look?.found
+    if (look && found && found.seq >= need.seqMin && look.time - found.at <= need.ageMsMax) {
+      const shared = sharedIn(asked, found)
+      const ttl = Math.max(0, Math.round((found.entry.at + limits.sharedEntryMsMax - look.time) / 1_000))
+      if (shared) return this.present(asked, shared, 'hit', `hit; ttl=${ttl}`, look.time - found.at)
+    }
+    const why = look === null ? 'away' : found ? 'stale' : 'miss'
+    return (await this.join(asked)) ?? this.fill(asked, read, why, look?.time ?? null)
+  }
+
+  /** What another request is reading already, where that is as good; null where nothing is. */
+  private async join(asked: Asked): Promise<Response | null> {
+    const { need, read } = asked
+    const fill = this.fills.get(read.key)
+    const shared = await fill?.shared
+    if (!fill || !shared) return null
+    const age = this.options.elapsed() - fill.begun
+    if (seqOf(shared) < need.seqMin || age > need.ageMsMax) return null
+    return this.present(asked, shared, 'joined', 'fwd=miss; collapsed')
   }
 
   /** Reads, keeps what may be kept, and hands it to all who ask for the same meanwhile. */
-  private async fill(asked: Asked, read: Read, status: string, time: number | null): Promise<Response> {
+  private async fill(asked: Asked, read: Read, why: 'away' | 'stale' | 'miss', time: number | null): Promise<Response> {
     const { key } = asked.read
     const { promise, resolve } = Promise.withResolvers<Shared | null>()
     const isFirst = !this.fills.has(key)
@@ -144,8 +152,8 @@ export class SharedAnswers {
       const text = response.body === null ? null : await response.text()
       shared = text === null ? null : shareable(response, text, asked.epoch)
       const isKept = shared !== null && time !== null && this.keep(asked, shared, time)
-      const outcome = time === null ? 'away' : status === 'fwd=stale' ? 'stale' : 'miss'
-      return this.marked(told(asked.request, response, text), outcome, isKept ? `${status}; stored` : status)
+      const status = why === 'away' ? 'fwd=miss; detail=away' : `fwd=${why}`
+      return this.marked(told(asked.request, response, text), why, isKept ? `${status}; stored` : status)
     } finally {
       if (isFirst) this.fills.delete(key)
       resolve(shared)
