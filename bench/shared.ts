@@ -48,10 +48,10 @@ async function measure(
   let hits = 0
   const before = asked()
   const begun = performance.now()
-  const write = setInterval(
-    () => void server.call('PATCH', `/tags/${ids[pick()]}`, { body: { name: Bun.randomUUIDv7() } }),
-    1_000 / writesPerSecond,
-  )
+  const writes: Promise<unknown>[] = []
+  const write = setInterval(() => {
+    writes.push(server.call('PATCH', `/tags/${ids[pick()]}`, { body: { name: Bun.randomUUIDv7() } }))
+  }, 1_000 / writesPerSecond)
   const reader = async () => {
     while (left-- > 0) {
       const rank = pick()
@@ -65,8 +65,10 @@ async function measure(
     }
   }
   await Promise.all(Array.from({ length: readers }, reader))
+  const seconds = (performance.now() - begun) / 1_000
   clearInterval(write)
-  return { ms, hits, statements: asked() - before, seconds: (performance.now() - begun) / 1_000 }
+  await Promise.all(writes)
+  return { ms, hits, statements: asked() - before, seconds }
 }
 
 async function main() {
