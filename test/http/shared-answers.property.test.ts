@@ -115,7 +115,7 @@ describe.skipIf(!hasRedis)('answers that nodes share', () => {
       fc.asyncProperty(script, script, script, async (first, second, third) => {
         await Promise.all([caller(first), caller(second), caller(third)])
       }),
-      { numRuns: 30 },
+      { numRuns: 20 },
     )
     expect(hits).toBeGreaterThan(20)
     for (const edge of world.edges) expect(edge.faults).toEqual([])
