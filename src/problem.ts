@@ -39,6 +39,7 @@ const catalogue = {
   'webhook-url-refused': [422, 'The URL is not one that webhooks are sent to.'],
   'idempotency-key-reused': [422, 'The Idempotency-Key was used with another request.'],
   'uri-too-long': [414, 'The URL is longer than the limit.'],
+  'rate-limited': [429, 'There were more requests than this caller may send.'],
   'internal-error': [
     500,
     'Perigee failed. The fault is ours; the request may be retried with the same Idempotency-Key.',

@@ -1,31 +1,44 @@
-import type { Entry } from './memory.ts'
+import type { Entry, Found, News } from './cache.ts'
 
 /**
- * The position of the last change of whatever entries are made of, as far as a node has read its log. With it a node that
- * has the log knows of every entry whether it is still true: nothing need be told to it, and no time limit guesses.
+ * The position of the last change of whatever entries are made of, as far as a cache was told of the log. With it one knows
+ * of every entry whether it is still true: no time limit guesses.
  */
 export class LastChanges {
   /** Everything up to here is known; -1 for nothing yet. */
   position = -1
+  private at = 0
+  private stamp = ''
   /** Of changes up to here nothing is known: an entry that was read before may be of before any of them. */
   private floor = -1
   private readonly seqByName = new Map<string, number>()
 
-  /** Takes in that something changed at `seq`. */
-  learn(name: string, seq: number) {
-    if (this.seqByName.size >= namesMax && !this.seqByName.has(name)) this.forget(seq)
-    this.seqByName.set(name, seq)
+  learn({ from, to, at, stamp, seqByName }: News) {
+    const goesOn = from !== null && this.position >= from && this.seqByName.size <= namesMax
+    if (!goesOn) {
+      this.seqByName.clear()
+      this.floor = to
+    } else {
+      for (const [name, seq] of seqByName) if ((this.seqByName.get(name) ?? 0) < seq) this.seqByName.set(name, seq)
+    }
+    if (goesOn && to < this.position) return
+    this.position = to
+    this.stamp = stamp
+    this.at = goesOn ? Math.max(at, this.at) : at
   }
 
-  /** Begins anew at a position, where what happened before cannot be told one by one. */
-  forget(position: number) {
-    this.seqByName.clear()
-    this.floor = Math.max(position, this.floor)
+  /** What is known of an entry. */
+  tell<T>(entry: Entry<T>): Found<T> {
+    const { seq, at } = entry
+    if (!this.areBefore(entry)) return { entry, isProven: false, seq, at, stamp: null }
+    const { position } = this
+    const stamp = position > seq ? this.stamp : null
+    return { entry, isProven: true, seq: Math.max(seq, position), at: Math.max(at, this.at), stamp }
   }
 
   /** Whether nothing that an entry was made of has changed since it was read. */
-  areBefore({ seq, depends }: Entry<unknown>): boolean {
-    if (seq < this.floor) return false
+  private areBefore({ seq, depends }: Entry<unknown>): boolean {
+    if (this.position < 0 || seq < this.floor) return false
     for (const name of depends) if ((this.seqByName.get(name) ?? 0) > seq) return false
     return true
   }

@@ -1,60 +1,72 @@
-/** What is kept, where in the log it was read, and what it was made of: it is as true as the last change of that. */
-export interface Entry<T> {
-  readonly value: T
-  readonly bytes: number
-  /** The position that it was read at. */
-  readonly seq: number
-  /** Names of what it was made of, as `LastChanges` knows them. */
-  readonly depends: readonly string[]
-}
+import type { Cache, Entry, Look, News } from './cache.ts'
+import { LastChanges } from './last-changes.ts'
 
 /**
- * A map bounded by the bytes of what it holds.
+ * A cache in this process, bounded by the bytes of what it holds.
  *
  * It is two maps: what is set goes into the young one; when that holds half of the bytes it becomes the old one, and
  * what the old one held is dropped at once. What is found in the old one moves to the young, so entries in use stay.
  * Dropping entries one by one costs more than the reads it saves: a Map walks over the places of deleted entries to
  * find its first (measured: a quarter of an uncached read).
  */
-export class MemoryCache<T> {
+export class MemoryCache<T> implements Cache<T> {
   private young = new Map<string, Entry<T>>()
   private old = new Map<string, Entry<T>>()
   private youngBytes = 0
   private setOnce = new Set<number>()
+  private readonly lastChanges = new LastChanges()
   private readonly bytesMax: number
+  private readonly elapsed: () => number
 
-  constructor(bytesMax: number) {
+  /** `elapsed` is a clock of milliseconds that never goes back. */
+  constructor(bytesMax: number, elapsed: () => number) {
     this.bytesMax = bytesMax
+    this.elapsed = elapsed
   }
 
-  get(key: string): Entry<T> | undefined {
+  /** Everything up to here is known; -1 for nothing yet. */
+  get position(): number {
+    return this.lastChanges.position
+  }
+
+  learn(news: News): number {
+    this.lastChanges.learn(news)
+    return this.elapsed()
+  }
+
+  look(key: string): Look<T> {
+    const entry = this.get(key)
+    return { time: this.elapsed(), found: entry ? this.lastChanges.tell(entry) : null }
+  }
+
+  private get(key: string): Entry<T> | undefined {
     const young = this.young.get(key)
     if (young) return young
     const old = this.old.get(key)
-    if (old) this.keep(key, old)
+    if (old) this.hold(key, old)
     return old
   }
 
   /**
-   * Keeps a value, from the second time that it is set: most of what is asked for once is never asked for again. A late
+   * Keeps a value, from the second time that it comes: most of what is asked for once is never asked for again. A late
    * one, that was read at an earlier position than the one that is kept, is dropped. What was set once is remembered by a
    * hash: the keys themselves, most of them URLs, would fill memory with what is dropped soon after, and slow every read
    * down. A value whose key has the hash of another is kept at once, which harms nothing.
    */
-  set(key: string, entry: Entry<T>) {
+  keep(key: string, entry: Entry<T>) {
     if (entry.bytes > this.bytesMax / 2) return
     const known = this.young.get(key) ?? this.old.get(key)
     if (known) {
-      if (known.seq <= entry.seq) this.keep(key, entry)
+      if (known.seq <= entry.seq) this.hold(key, entry)
       return
     }
     const hash = hashOf(key)
-    if (this.setOnce.has(hash)) return this.keep(key, entry)
+    if (this.setOnce.has(hash)) return this.hold(key, entry)
     if (this.setOnce.size >= setOnceMax) this.setOnce = new Set()
     this.setOnce.add(hash)
   }
 
-  private keep(key: string, entry: Entry<T>) {
+  private hold(key: string, entry: Entry<T>) {
     if (this.youngBytes + entry.bytes > this.bytesMax / 2) {
       this.old = this.young
       this.young = new Map()

@@ -13,6 +13,7 @@ import { runMaintenance } from './maintenance.ts'
 import { type Node, openNode, projectRoot } from './node.ts'
 import { resolveHost } from './resolve-host.ts'
 import type { Settings } from './settings.ts'
+import { openShared, type Shared, shareAtPrimary } from './shared.ts'
 import { storeOf } from './stores.ts'
 
 export interface RunningServer {
@@ -51,10 +52,13 @@ export async function startServer(
   let stopping = false
   let dispatcher: Dispatcher | undefined
   const more = () => [...(dispatcher?.metrics() ?? []), ...(health?.metrics() ?? [])]
-  const parts = processParts(settings, more, resolve)
+  const shared = await openShared(settings)
+  const { stop: stopSharing, ...sharing } = shareAtPrimary(shared, node, settings)
+  const parts = processParts(settings, shared, more, resolve)
   const app = createApp({
     ...node,
     ...parts,
+    ...sharing,
     unready: () => (stopping ? 'The server is stopping.' : (health?.unready() ?? null)),
   })
   const listening = await closingWhere(node, () => listen(settings, app.fetch))
@@ -70,6 +74,7 @@ export async function startServer(
       maintenance.stop()
       app.close()
       await Promise.all([listening.stop(), maintenance.stopped, dispatcher.stop()])
+      await stopSharing()
       await node.close()
     },
   }
@@ -86,12 +91,18 @@ async function closingWhere<T>(node: Node, work: () => T | Promise<T>): Promise<
 }
 
 /** What an app is given of this process, on every kind of node. */
-export function processParts(settings: Settings, metrics?: Health['metrics'], resolve: ResolveHost = resolveHost) {
+export function processParts(
+  settings: Settings,
+  shared: Shared,
+  metrics: Health['metrics'] = () => [],
+  resolve: ResolveHost = resolveHost,
+) {
   const elapsed = () => performance.now()
   return {
     now: Date.now,
     elapsed,
-    metrics: new Metrics(elapsed, metrics),
+    metrics: new Metrics(elapsed, () => [...metrics(), ...shared.metrics()]),
+    ...(shared.rateLimits && { rateLimits: shared.rateLimits }),
     publicTenant: settings.publicTenant as TenantId | null,
     allowedOrigins: new Set(settings.allowedOrigins),
     region: settings.region,

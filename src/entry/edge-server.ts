@@ -6,12 +6,13 @@ import { Problem } from '../problem.ts'
 import { createFollowing, type Facts, type Following } from '../replica/following.ts'
 import { limits } from '../schema/limits.ts'
 import type { Model } from '../schema/model.ts'
-import type { Soon } from '../soon.ts'
 import { type FileReader, openCopyReader } from '../store/bun-sqlite.ts'
 import { migrationsOf } from '../store/migrations.ts'
 import { processParts } from './bun.ts'
+import type { Fetch } from './listen.ts'
 import { type Identity, identityOf, identitySql, migrationsFolder } from './node.ts'
 import type { EdgeSettings } from './settings.ts'
+import { openSharedAnswers, type Shared } from './shared.ts'
 
 /** What a server of an edge tells whoever keeps its copy. */
 export type ServerNews =
@@ -48,18 +49,20 @@ export class EdgeServer {
   private copy: Copy
   private isStopping = false
 
-  constructor(settings: EdgeSettings, model: Model, tell: (news: ServerNews) => void) {
-    const parts = processParts(settings)
+  constructor(settings: EdgeSettings, model: Model, sharing: Shared, tell: (news: ServerNews) => void) {
+    const parts = processParts(settings, sharing)
     const { region, elapsed } = parts
     this.tell = tell
     this.following = createFollowing(parts, () => tell({ kind: 'nudge' }))
     const { primaryOrigin: origin, lagMsMax } = settings
+    const shared = openSharedAnswers(sharing, region, lagMsMax)
     this.edge = createEdge({
       origin,
       region,
       replica: this.following,
       lagMsMax,
       answerMsMax: limits.forwardMsMax,
+      ...(shared && { shared }),
       elapsed,
     })
     const unready = () => this.unready()
@@ -69,10 +72,10 @@ export class EdgeServer {
     this.copy = this.noCopy
   }
 
-  readonly fetch = (request: Request): Soon<Response> => {
+  readonly fetch: Fetch = (request, peers) => {
     const { copy } = this
     const { app } = copy.lacking > 0 ? this.noCopy : copy
-    const response = app.fetch(request)
+    const response = app.fetch(request, peers)
     if (!(response instanceof Promise)) return response
     copy.requests++
     return response.finally(() => {

@@ -6,10 +6,11 @@ import { EdgeServer } from './edge-server.ts'
 import { ready } from './edge-workers.ts'
 import { listen } from './listen.ts'
 import { readEdgeSettings } from './settings.ts'
+import { openShared } from './shared.ts'
 
 const settings = readEdgeSettings(process.env)
 assert(settings, 'a worker is started with the settings of an edge')
-const server = new EdgeServer(settings, model, (news) => process.send?.(news))
+const server = new EdgeServer(settings, model, await openShared(settings), (news) => process.send?.(news))
 const listening = listen(settings, server.fetch, true)
 
 let isStopping = false

@@ -10,6 +10,7 @@ import { EdgeServer, type ServerNews } from './edge-server.ts'
 import { startWorkers } from './edge-workers.ts'
 import { checkAddress, listen } from './listen.ts'
 import { type EdgeSettings, type LibsqlSettings, SettingsError } from './settings.ts'
+import { openShared } from './shared.ts'
 import { childOf, endingWithParent, supervise } from './supervise.ts'
 
 export interface RunningEdge {
@@ -31,6 +32,7 @@ const positionMsMax = 2_000
 export async function startEdge(settings: EdgeSettings, model: Model): Promise<RunningEdge> {
   // Alone: a port that processes share would be shared with those of another node as well.
   await checkAddress(settings)
+  const sharing = await openShared(settings)
   const lock = holdFolder(settings.dataDir)
   const supervisor = new ReplicaSupervisor({
     folder: join(settings.dataDir, 'replica'),
@@ -50,7 +52,7 @@ export async function startEdge(settings: EdgeSettings, model: Model): Promise<R
     else supervisor.holds(process, news.files)
   }
   // Later, because what it says of facts that it is being told would change them meanwhile.
-  const server = new EdgeServer(settings, model, (news) => queueMicrotask(() => hear(server, news)))
+  const server = new EdgeServer(settings, model, sharing, (news) => queueMicrotask(() => hear(server, news)))
   const listening = listen(settings, server.fetch, settings.workers > 1)
   const workers = startWorkers({ count: settings.workers - 1, port: listening.port, hear, complain })
   supervisor.start()

@@ -1,7 +1,8 @@
+import type { Peers } from '../http/rate-limits.ts'
 import type { Soon } from '../soon.ts'
 import { type Settings, SettingsError } from './settings.ts'
 
-export type Fetch = (request: Request) => Soon<Response>
+export type Fetch = (request: Request, peers: Peers) => Soon<Response>
 
 export interface Listening {
   readonly url: string

@@ -20,6 +20,17 @@ export interface Settings {
   readonly deliveryDays: number
   /** Origins that webhooks may be sent to wherever they are, plain HTTP and other ports included. */
   readonly webhookOrigins: readonly string[]
+  /** Upstash's REST API of a Redis that nodes share; null for none. */
+  readonly redis: { readonly url: string; readonly token: string } | null
+  readonly rateLimits: RateLimitSettings
+}
+
+/** Requests in a minute, null for as many as there are. */
+export interface RateLimitSettings {
+  readonly perKey: number | null
+  readonly perAddress: number | null
+  /** Proxies whose X-Forwarded-For tells whom they speak for. */
+  readonly trustedProxies: readonly string[]
 }
 
 export interface LibsqlSettings {
@@ -45,20 +56,14 @@ export const tenantForm = /^[a-z0-9][a-z0-9_-]{0,62}$/
 /** A setting's text by a test and what it says when the test fails. */
 const setting = (test: (text: string) => boolean, expected: string) => z.string().refine(test, expected)
 
-/** Origins between commas, such as `example`. */
-function origins(example: string) {
-  return z
-    .string()
-    .default('')
-    .transform((text) => text.split(/[\s,]+/).filter((origin) => origin !== ''))
-    .refine((list) => list.every(isOrigin), `origins such as ${example}, between commas`)
-}
-
 function days(usual: string) {
   return setting((text) => /^[1-9]\d{0,4}$/.test(text), 'days from 1 to 99999')
     .default(usual)
     .transform(Number)
 }
+const perMinute = setting((text) => /^[1-9]\d{0,6}$/.test(text), 'requests in a minute, from 1 to 9999999')
+  .transform(Number)
+  .optional()
 
 const schema = z.object({
   PORT: setting((text) => /^\d{1,5}$/.test(text) && Number(text) <= 65_535, 'a port from 0 to 65535, such as 8787')
@@ -73,7 +78,7 @@ const schema = z.object({
     (text) => text === '' || tenantForm.test(text),
     '1 to 63 of a-z, 0-9, _ and -, or nothing for none',
   ).optional(),
-  ALLOWED_ORIGINS: origins('https://app.example.com'),
+  ALLOWED_ORIGINS: listOf(isOrigin, 'origins such as https://app.example.com, between commas'),
   LIBSQL_URL: setting(isDatabaseUrl, "the URL of the primary's database, such as libsql://db.example.com").optional(),
   LIBSQL_TOKEN: z.string().optional(),
   LIBSQL_DIR: setting((text) => text.trim() !== '', 'the folder of the sqld at LIBSQL_URL').optional(),
@@ -82,7 +87,12 @@ const schema = z.object({
   ),
   LOG_DAYS: days('90'),
   DELIVERY_DAYS: days('7'),
-  WEBHOOK_ORIGINS: origins('http://127.0.0.1:3000'),
+  WEBHOOK_ORIGINS: listOf(isOrigin, 'origins such as http://127.0.0.1:3000, between commas'),
+  UPSTASH_REDIS_REST_URL: setting(isRestUrl, 'the URL of a REST API, such as https://db.upstash.io').optional(),
+  UPSTASH_REDIS_REST_TOKEN: z.string().optional(),
+  RATE_LIMIT: perMinute,
+  RATE_LIMIT_ADDRESS: perMinute,
+  TRUSTED_PROXIES: listOf((address) => isIP(address) !== 0, 'addresses such as 10.0.0.7, between commas'),
 })
 
 const edgeSchema = z.object({
@@ -94,6 +104,18 @@ const edgeSchema = z.object({
     .default('60')
     .transform(Number),
 })
+
+function listOf(test: (text: string) => boolean, expected: string) {
+  return z
+    .string()
+    .default('')
+    .transform((text) => text.split(/[\s,]+/).filter((each) => each !== ''))
+    .refine((all) => all.every(test), expected)
+}
+
+function isRestUrl(text: string): boolean {
+  return /^https?:\/\/[^\s/?#@]+\/?$/.test(text) && URL.canParse(text)
+}
 
 /** Anything that says more, a token say, would end up where URLs are shown. */
 function isDatabaseUrl(text: string): boolean {
@@ -131,7 +153,22 @@ export function readSettings(
     logDays: values.LOG_DAYS,
     deliveryDays: values.DELIVERY_DAYS,
     webhookOrigins: values.WEBHOOK_ORIGINS,
+    redis: redisOf(values),
+    rateLimits: {
+      perKey: values.RATE_LIMIT ?? null,
+      perAddress: values.RATE_LIMIT_ADDRESS ?? null,
+      trustedProxies: values.TRUSTED_PROXIES,
+    },
   }
+}
+
+function redisOf(values: z.output<typeof schema>): Settings['redis'] {
+  const { UPSTASH_REDIS_REST_URL: url, UPSTASH_REDIS_REST_TOKEN: token } = values
+  if (url !== undefined && token) return { url, token }
+  if (url === undefined && token === undefined) return null
+  throw new SettingsError(
+    'UPSTASH_REDIS_REST_URL and UPSTASH_REDIS_REST_TOKEN are the two parts of one setting: expected both, or none.',
+  )
 }
 
 function libsqlOf(values: z.output<typeof schema>): LibsqlSettings | null {

@@ -16,6 +16,7 @@ import { KeptAnswers } from './kept-answers.ts'
 import { livesOf, tellLife } from './life.ts'
 import { viewNamed } from './negotiation.ts'
 import { baseHeaders, jsonHeaders, problemResponse } from './present.ts'
+import type { Peers } from './rate-limits.ts'
 import { historyHandler, keptResponse, listHandler, recordHandler } from './reads.ts'
 import type { AppOptions, Local, Service, Through } from './service.ts'
 import { webhookRoutes } from './webhooks.ts'
@@ -26,7 +27,7 @@ export interface App {
    * Answers one request; never throws, and never answers 500 for what a caller sent. The answer to HEAD is that to GET,
    * body and all: the server sends its length and leaves it away (RFC 9110 section 9.3.2).
    */
-  fetch(request: Request): Soon<Response>
+  fetch(request: Request, peers?: Peers): Soon<Response>
   /** Ends the streams of those who follow the log; they come back. Requests for changes that wait are answered. */
   close(): void
 }
@@ -41,7 +42,7 @@ export function createApp(options: AppOptions): App {
     defaultView,
     lives: livesOf(views.values()),
     authenticate: createAuthenticate(options),
-    answers: new KeptAnswers(options.reader),
+    answers: new KeptAnswers(options.reader, options.elapsed),
     cacheHit: `Perigee-${options.region}; hit`,
     cacheMiss: `Perigee-${options.region}; fwd=miss`,
   }
@@ -63,19 +64,24 @@ export function createApp(options: AppOptions): App {
   hono.onError((error, c) => failure(service, error, c))
   const local: Local = (request) => {
     const asked = request.method === 'HEAD' ? headAsGet(request) : request
-    return (asked.method === 'GET' ? keptResponse(service, asked) : null) ?? hono.fetch(asked)
+    if (asked.method !== 'GET') return hono.fetch(asked)
+    const { shared, epoch } = service
+    if (shared) return shared.answer({ request: asked, service, epoch }, (each) => hono.fetch(each))
+    return keptResponse(service, asked) ?? hono.fetch(asked)
   }
-  return { fetch: (request) => serve(service, local, request), close: () => followers.close() }
+  return { fetch: (request, peers) => serve(service, local, request, peers), close: () => followers.close() }
 }
 
-function serve(service: Service, local: Local, request: Request): Soon<Response> {
+function serve(service: Service, local: Local, request: Request, peers: Peers | undefined): Soon<Response> {
   if (!hasSoundHost(request)) return problemResponse(new Problem('invalid-host'), '', { Connection: 'close' })
   if (request.url.length > limits.urlCharsMax) return problemResponse(new Problem('uri-too-long'), '')
   if (request.method !== 'HEAD' && !methodsKnown.includes(request.method)) {
     const headers = { Allow: methodsKnown.join(', ') }
     return problemResponse(new Problem('method-not-allowed', { headers }), '')
   }
-  const response = service.through ? around(service, service.through, local, request) : local(request)
+  const { through, rateLimits } = service
+  const respond = () => (through ? around(service, through, local, request) : local(request))
+  const response = rateLimits ? rateLimits.answer(service, request, peers, respond) : respond()
   const origin = request.headers.get('origin')
   return origin === null ? response : andThen(response, (each) => allowOrigin(each, origin, service.allowedOrigins))
 }
@@ -193,7 +199,11 @@ function addOperations(hono: Hono, service: Service) {
       seq,
       primary: primary?.stats() ?? null,
       kept: service.answers,
-      more: through?.metrics(seq === null ? null : { epoch, seq }) ?? [],
+      more: [
+        ...(through?.metrics(seq === null ? null : { epoch, seq }) ?? []),
+        ...(service.shared?.numbers.lines() ?? []),
+        ...(service.rateLimits?.lines() ?? []),
+      ],
     })
     return new Response(text, {
       headers: { ...baseHeaders, 'Content-Type': 'text/plain; version=0.0.4', 'Cache-Control': 'no-store' },

@@ -1,7 +1,7 @@
 import { jsonType, mergePatchType } from './body.ts'
 
 const exposed =
-  'API-Version, Consistency-Token, Deprecation, ETag, Idempotency-Replayed, Link, Location, Replica-Age, Retry-After, Server-Timing, Sunset, X-Request-Id'
+  'API-Version, Consistency-Token, Deprecation, ETag, Idempotency-Replayed, Link, Location, RateLimit, RateLimit-Policy, Replica-Age, Retry-After, Server-Timing, Sunset, X-Request-Id'
 const allowed =
   'API-Version, Authorization, Consistency, Consistency-Token, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id'
 

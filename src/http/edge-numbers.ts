@@ -1,7 +1,7 @@
-import type { Position } from '../log/position.ts'
+import type { Epoch, Position } from '../log/position.ts'
 import type { ReplicaState } from '../store/replica.ts'
 import type { Exchange } from './forward.ts'
-import { known, metric } from './metrics.ts'
+import { known, labelled, metric } from './metrics.ts'
 
 /** Why a read was sent to the primary. */
 export type Reason = 'strong' | 'bounded' | 'epoch' | 'behind' | 'too-old' | 'no-copy' | 'copy-failed'
@@ -35,6 +35,11 @@ export class EdgeNumbers {
   learn(position: Position) {
     const { primary } = this
     if (primary === null || primary.epoch !== position.epoch || primary.seq < position.seq) this.primary = position
+  }
+
+  /** Of the primary, as far as it has told; else null. */
+  get epoch(): Epoch | null {
+    return this.primary?.epoch ?? null
   }
 
   countWrite(exchange: Exchange) {
@@ -94,15 +99,4 @@ function outcomeOf(exchange: Exchange): WriteOutcome {
     case 'overloaded':
       return 'overloaded'
   }
-}
-
-function labelled(
-  name: string,
-  type: string,
-  help: string,
-  label: string,
-  valueByLabel: Readonly<Record<string, number>>,
-): string[] {
-  const lines = Object.entries(valueByLabel).map(([value, count]) => `${name}{${label}="${value}"} ${count}`)
-  return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...lines]
 }

@@ -1,16 +1,17 @@
-import { isAtLeast, type Position } from '../log/position.ts'
+import { isAtLeast, type Position, positionIn } from '../log/position.ts'
 import { Problem } from '../problem.ts'
 import { limits } from '../schema/limits.ts'
 import { andThen, type Soon } from '../soon.ts'
 import type { Replica, ReplicaState } from '../store/replica.ts'
-import type { ResourceView } from '../version/view.ts'
 import { readBytes } from './body.ts'
 import { EdgeNumbers, type Reason } from './edge-numbers.ts'
 import { type Exchange, Link, messageOf, nothing, responseTo, watchPrimary } from './forward.ts'
-import { type Consistency, parseConsistency, requestIdOf } from './negotiation.ts'
+import { countedSeal } from './rate-limits.ts'
 import { present } from './reads.ts'
-import { placeOf, RecentWrites, recordPath } from './recent-writes.ts'
-import type { Local, Service, Through } from './service.ts'
+import { placeOf, RecentWrites } from './recent-writes.ts'
+import type { Through } from './service.ts'
+import type { SharedAnswers } from './shared-answers.ts'
+import { consistencyOf, isOfRecords, requestIdFor, type Visit, writtenRecord } from './visit.ts'
 
 export interface EdgeOptions {
   /** Of the primary, or of another edge: `http://host:port` or `https://host`. */
@@ -21,19 +22,14 @@ export interface EdgeOptions {
   readonly lagMsMax: number
   /** How long the primary may take to answer. */
   readonly answerMsMax: number
+  /** Asked before the primary, where there is such. */
+  readonly shared?: SharedAnswers
   readonly elapsed: () => number
 }
 
 export interface Edge extends Through {
   /** Stops asking after the primary, and cuts the connections to it. */
   close(): void
-}
-
-/** What an edge does with one request. */
-interface Visit {
-  readonly request: Request
-  readonly local: Local
-  readonly service: Service
 }
 
 const retrySoon = { 'Retry-After': '1' }
@@ -49,7 +45,10 @@ export function createEdge(options: EdgeOptions): Edge {
   return {
     answer: (request, local, service) => edge.answer({ request, local, service }),
     health: (position) => edge.numbers.health(position, options.replica.state()),
-    metrics: (position) => edge.numbers.lines(position, options.replica.state()),
+    metrics: (position) => [
+      ...edge.numbers.lines(position, options.replica.state()),
+      ...(options.shared?.numbers.lines() ?? []),
+    ],
     close() {
       watch.stop()
       link.close()
@@ -178,10 +177,20 @@ class Routing {
     return response
   }
 
-  /** The primary's answer. Where it has none, or only a failure, what `otherwise` answers, if there is such. */
-  private async readAtPrimary(visit: Visit, reason: Reason, otherwise?: () => Soon<Response>): Promise<Response> {
-    const { request, local } = visit
+  /** What the primary answers: from what is shared where that is as good, else its own. */
+  private readAtPrimary(visit: Visit, reason: Reason, otherwise?: () => Soon<Response>): Soon<Response> {
+    const { request, local, service } = visit
     if (!isOfRecords(visit)) return local(request)
+    const { shared } = this.options
+    const epoch = this.options.replica.state().position?.epoch ?? this.numbers.epoch
+    if (!shared || epoch === null) return this.askPrimary(visit, reason, otherwise)
+    return shared.answer({ request, service, epoch }, (whole) =>
+      this.askPrimary({ ...visit, request: whole }, reason, otherwise),
+    )
+  }
+
+  /** The primary's answer. Where it has none, or only a failure, what `otherwise` answers, if there is such. */
+  private async askPrimary(visit: Visit, reason: Reason, otherwise?: () => Soon<Response>): Promise<Response> {
     this.numbers.forwardedReads[reason]++
     const msMax = reason === 'too-old' ? limits.forwardConnectMsMax : this.options.answerMsMax
     const exchange = await this.forward(visit, nothing, requestIdFor(visit), msMax)
@@ -189,7 +198,7 @@ class Routing {
     if (exchange.kind === 'overloaded') throw new Problem('overloaded', { headers: retrySoon })
     if (exchange.kind !== 'answered') throw new Problem('primary-unreachable', { headers: retrySoon })
     this.numbers.reads.primary++
-    return responseTo(request, exchange)
+    return responseTo(visit.request, exchange)
   }
 
   /** Sends a write on and answers what the primary does. Nothing of it depends on whether its sender still listens. */
@@ -219,7 +228,8 @@ class Routing {
     if (hops > limits.hopsMax) throw new Problem('loop-detected')
     const start = service.elapsed()
     const via = `perigee-${this.options.region}`
-    const message = messageOf(request, body, { via, requestId, newId: service.newId })
+    const counted = service.rateLimits && countedSeal(service, requestId)
+    const message = messageOf(request, body, { via, requestId, newId: service.newId, counted })
     const exchange = await this.link.exchange(message, msMax)
     if (exchange.kind === 'answered')
       service.metrics.record(request.method, 'forwarded', exchange.status, service.elapsed() - start)
@@ -233,9 +243,10 @@ class Routing {
   private async remember(visit: Visit, response: Response, body: Uint8Array, requestId: string) {
     const { request, service } = visit
     this.options.replica.nudge()
-    const position = service.sealer.open(response.headers.get('consistency-token') ?? '')
+    const position = positionIn(response.headers.get('consistency-token') ?? '')
     if (position === null) return
     this.numbers.learn(position)
+    this.options.shared?.learnWrite(position)
     const written = writtenRecord(visit, response)
     if (written === null || position.epoch !== service.epoch) return
     try {
@@ -247,37 +258,4 @@ class Routing {
       if (!(error instanceof Problem)) service.onFault(error, requestId)
     }
   }
-}
-
-/** Which record a write was of, from its answer; `tag` is null where it was deleted. Null for batches, and what is none of ours. */
-function writtenRecord(
-  { request, service }: Visit,
-  { status, headers }: Response,
-): { readonly view: ResourceView; readonly id: string; readonly tag: string | null } | null {
-  const path = recordPath(status === 201 ? (headers.get('location') ?? '') : request.url)
-  const view = service.views.get(headers.get('api-version') ?? '')?.resources.get(path?.name ?? '')
-  const tag = headers.get('etag')
-  if (!path || !view || headers.has('content-encoding') || (tag === null && status !== 204)) return null
-  return { view, id: path.id, tag }
-}
-
-function requestIdFor({ request, service }: Visit): string {
-  return requestIdOf(request.headers.get('x-request-id')) ?? service.newId()
-}
-
-/** What a read asks for; null where its headers are malformed, which the node itself tells. */
-function consistencyOf({ headers }: Request, { sealer }: Service): Consistency | null {
-  try {
-    return parseConsistency(headers.get('consistency'), headers.get('consistency-token'), sealer)
-  } catch (error) {
-    if (error instanceof Problem) return null
-    throw error
-  }
-}
-
-/** Whether a URL is of what the primary's database has, and not of what every node says of itself. */
-function isOfRecords({ request, service: { views } }: Visit): boolean {
-  const [, first = '', second = ''] = /^https?:\/\/[^/]+\/([^/?#]*)(?:\/([^/?#]*))?/.exec(request.url) ?? []
-  const name = views.has(first) ? second : first
-  return name === 'webhooks' || [...views.values()].some((view) => view.resources.has(name))
 }

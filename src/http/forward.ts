@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import type { Epoch, Position, Seq } from '../log/position.ts'
 import { Problem } from '../problem.ts'
 import { limits } from '../schema/limits.ts'
+import { countedHeader } from './rate-limits.ts'
 
 /** A request as it goes to the primary. */
 export interface Message {
@@ -196,6 +197,8 @@ export interface Marks {
   readonly via: string
   readonly requestId: string
   readonly newId: () => string
+  /** That this node has counted the request for its caller's limit; undefined where it counts none. */
+  readonly counted: string | undefined
 }
 
 /** Headers that this node answers for itself: to whom, from which page, how long, and whether to go on sending. */
@@ -205,7 +208,7 @@ const ownHeaders = ['host', 'origin', 'content-length', 'expect']
  * A caller's request as it goes on: the same but for what belongs to the connection and to this node, and for its marks.
  * A trace is begun where the caller has begun none.
  */
-export function messageOf(request: Request, body: Uint8Array, { via, requestId, newId }: Marks): Message {
+export function messageOf(request: Request, body: Uint8Array, { via, requestId, newId, counted }: Marks): Message {
   const { method, url } = request
   const dropped = connectionHeaders(request.headers.get('connection'))
   const headers: Record<string, string> = {}
@@ -217,6 +220,7 @@ export function messageOf(request: Request, body: Uint8Array, { via, requestId, 
   })
   headers.via = headers.via ? `${headers.via}, 1.1 ${via}` : `1.1 ${via}`
   headers['x-request-id'] = requestId
+  if (counted !== undefined) headers[countedHeader] = counted
   headers.traceparent ??= `00-${hexOf(newId())}-${hexOf(newId()).slice(16)}-01`
   const isRead = method === 'GET' || method === 'HEAD'
   if (!isRead) headers['content-length'] = String(body.byteLength)

@@ -1,16 +1,9 @@
-import { LastChanges } from '../cache/last-changes.ts'
 import { MemoryCache } from '../cache/memory.ts'
 import type { Seq } from '../log/position.ts'
 import { limits } from '../schema/limits.ts'
 import type { Reader } from '../store/reader.ts'
+import { readNews } from './news.ts'
 import type { ReadAnswer } from './service.ts'
-
-const newsSql = 'select seq, tenant, resource, id from changes where seq > ?1 order by seq limit ?2'
-
-/** The names of what an answer is made of: a resource of a tenant, or one record of it. */
-export function dependency(tenant: string, resource: string, id?: string): string {
-  return id === undefined ? `${tenant} ${resource}` : `${tenant} ${resource} ${id}`
-}
 
 /**
  * What a node keeps of its own answers, for as long as nothing that they were made of has changed: it looks at the log
@@ -18,54 +11,50 @@ export function dependency(tenant: string, resource: string, id?: string): strin
  * not looked at, and nothing is kept of it.
  */
 export class KeptAnswers {
-  private readonly answers = new MemoryCache<ReadAnswer>(limits.answerCacheBytesMax)
-  private readonly lastChanges = new LastChanges()
+  private readonly answers: MemoryCache<ReadAnswer>
   private readonly reader: Reader
   private generation = Number.NaN
   hits = 0
   misses = 0
 
-  constructor(reader: Reader) {
+  constructor(reader: Reader, elapsed: () => number) {
     this.reader = reader
+    this.answers = new MemoryCache(limits.answerCacheBytesMax, elapsed)
   }
 
   /** An answer that is still true, and the position that it is true at; null where there is none. */
   find(key: string): { readonly answer: ReadAnswer; readonly seq: Seq } | null {
-    const entry = this.lookAtLog() ? this.answers.get(key) : undefined
-    if (!entry || !this.lastChanges.areBefore(entry)) {
+    const found = this.lookAtLog() ? this.answers.look(key).found : null
+    if (!found?.isProven) {
       this.misses++
       return null
     }
     this.hits++
-    return { answer: entry.value, seq: this.lastChanges.position as Seq }
+    return { answer: found.entry.value, seq: found.seq as Seq }
   }
 
   keep(key: string, answer: ReadAnswer, depends: readonly string[]) {
+    if (isDear(this.reader)) return
     const bytes = 2 * (key.length + answer.body.length) + entryBytes
-    this.answers.set(key, { value: answer, bytes, seq: answer.position.seq, depends })
+    this.answers.keep(key, { value: answer, bytes, seq: answer.position.seq, at: 0, depends })
   }
 
   /** Whether everything that reads can see is known. */
   private lookAtLog(): boolean {
     const generation = this.reader.generation()
     if (generation === this.generation) return true
-    if (this.reader.newsPauseMs > localPauseMsMax) return false
-    const { lastChanges } = this
-    const rows = this.reader.rows(newsSql, [lastChanges.position, limits.keptNewsMax + 1])
-    if (rows instanceof Promise) return false
-    if (lastChanges.position < 0 || rows.length > limits.keptNewsMax) {
-      const [row] = this.reader.rows('select coalesce(max(seq), 0) from changes', []) as readonly (readonly unknown[])[]
-      lastChanges.forget(Number(row?.[0]))
-      lastChanges.position = Number(row?.[0])
-    }
-    for (const [seq, tenant, resource, id] of rows) {
-      lastChanges.position = Math.max(lastChanges.position, Number(seq))
-      lastChanges.learn(dependency(String(tenant), String(resource)), Number(seq))
-      lastChanges.learn(dependency(String(tenant), String(resource), String(id)), Number(seq))
-    }
+    if (isDear(this.reader)) return false
+    const news = readNews(this.reader, this.answers.position)
+    if (news instanceof Promise) return false
+    this.answers.learn({ ...news, at: 0, stamp: '' })
     this.generation = generation
     return true
   }
+}
+
+/** Whether what it reads is over a network: each read then costs more than all else of its request. */
+export function isDear({ newsPauseMs }: Reader): boolean {
+  return newsPauseMs > localPauseMsMax
 }
 
 /** Of a reader that answers at once. */

@@ -135,3 +135,15 @@ export function known(name: string, help: string, value: number | null): string[
 export function metric(name: string, type: string, help: string, value: number): string[] {
   return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, `${name} ${value}`]
 }
+
+/** One number for each value of a label. */
+export function labelled(
+  name: string,
+  type: string,
+  help: string,
+  label: string,
+  valueByLabel: Readonly<Record<string, number>>,
+): string[] {
+  const lines = Object.entries(valueByLabel).map(([value, count]) => `${name}{${label}="${value}"} ${count}`)
+  return [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...lines]
+}

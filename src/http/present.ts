@@ -19,6 +19,11 @@ export const publicCaching = 'public, no-cache'
 /** Request headers that change what a read answers. */
 export const readVary = 'Authorization, API-Version, Origin'
 
+/** The headers of an answer that has no body, since its reader has it. */
+export function withoutBodyHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !Object.hasOwn(jsonHeaders, name)))
+}
+
 /** A problem as JSON (RFC 9457). */
 export function problemText(problem: Problem, instance: string): string {
   return JSON.stringify(problem.body(instance))

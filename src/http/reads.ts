@@ -4,17 +4,26 @@ import { Problem } from '../problem.ts'
 import { readHistory } from '../read/history.ts'
 import { type Page, readPage, readRecord } from '../read/page.ts'
 import { momentOf, readPastRecord } from '../read/past.ts'
-import { planList, planRecord, type ReadPlan } from '../read/plan.ts'
+import { planList, planRecord } from '../read/plan.ts'
 import { parseListQuery, parsePaging, parseRecordQuery, type Query, type RecordQuery } from '../read/query.ts'
 import { type Caller, callerIdentity, resolve } from '../schema/access.ts'
 import { andThen, type Soon } from '../soon.ts'
 import type { ResourceView } from '../version/view.ts'
 import { parseId } from '../write/command.ts'
 import { refuseUnreadable, requireScope } from './auth.ts'
-import { dependency } from './kept-answers.ts'
+import { dependency, groupsHeader } from './cache-groups.ts'
 import { hasEnded, requireServed, tellLife } from './life.ts'
 import { type Consistency, chooseView, matchesTag, parseConsistency, requirePosition } from './negotiation.ts'
-import { jsonHeaders, pageBody, pageLinks, privateCaching, publicCaching, readVary, serverTiming } from './present.ts'
+import {
+  jsonHeaders,
+  pageBody,
+  pageLinks,
+  privateCaching,
+  publicCaching,
+  readVary,
+  serverTiming,
+  withoutBodyHeaders,
+} from './present.ts'
 import { type ReadAnswer, resourceOf, type Service } from './service.ts'
 
 /** One read: who asks, in which view, for what. */
@@ -34,10 +43,10 @@ interface Read {
   readonly tag: string
   readonly seq: Seq
   readonly links: string | null
-  /** How far the log has come, where the answer is of a moment before. */
+  /** How far the log has come, where the answer is of a moment before: such an answer is not kept. */
   readonly reached?: Seq
-  /** The names of what it is made of; null for what is not kept. */
-  readonly depends: readonly string[] | null
+  /** What it is made of: `posts` for whichever records of a resource, `posts/ID` for one, by the names in the tables. */
+  readonly groups: readonly string[]
 }
 
 type Produce = (request: ReadRequest, service: Service) => Soon<Read>
@@ -61,10 +70,8 @@ function readOne(request: ReadRequest, service: Service): Soon<Read> {
   return andThen(readRecord(plan, service.reader), (found) => {
     if (found.record === null) throw notFound(request, service, found.seq)
     const tag = `"${found.version}${found.head === null ? '' : `.${found.head}`}-${view.alias}"`
-    const { resource } = view
-    const depends =
-      found.head === null ? [dependency(caller.tenant, resource.name, request.id)] : dependencies(plan, caller)
-    return { body: found.record, tag, seq: found.seq, links: null, depends }
+    const groups = found.head === null ? [`${view.resource.name}/${id}`] : plan.involved
+    return { body: found.record, tag, seq: found.seq, links: null, groups }
   })
 }
 
@@ -73,8 +80,7 @@ function readList(request: ReadRequest, service: Service): Soon<Read> {
   const query = parseListQuery(view, search)
   if (query.asOf !== null) return readPastList(request, service, query)
   const plan = planList(query, caller, service)
-  const depends = dependencies(plan, caller)
-  return andThen(readPage(plan, service.reader, service), (page) => pageRead(request, service, page, depends))
+  return andThen(readPage(plan, service.reader, service), (page) => pageRead(request, service, page, plan.involved))
 }
 
 /** A record as it was. Its tag is that of the record when it was so; it is kept nowhere, for it may be compacted. */
@@ -84,7 +90,7 @@ async function readPast(request: ReadRequest, service: Service, { fields, asOf }
   const found = await readPastRecord(view, parseId(id), fields, caller, moment, service.reader)
   if (found.record === null) throw notFound(request, service, moment.head)
   const tag = `"${found.version}-${view.alias}"`
-  return { body: found.record, tag, seq: moment.seq, reached: moment.head, links: null, depends: null }
+  return { body: found.record, tag, seq: moment.seq, reached: moment.head, links: null, groups: [] }
 }
 
 async function readPastList(request: ReadRequest, service: Service, query: Query): Promise<Read> {
@@ -92,7 +98,7 @@ async function readPastList(request: ReadRequest, service: Service, query: Query
   const { seq, head } = await momentOf(query.asOf ?? '', service)
   const page = await readPage(planList(query, caller, service, seq), service.reader, service)
   const tag = `"${service.epoch}-${seq}-past-${view.alias}"`
-  return { body: pageBody(page), tag, seq, reached: head, links: pageLinks(path, search, page), depends: null }
+  return { body: pageBody(page), tag, seq, reached: head, links: pageLinks(path, search, page), groups: [] }
 }
 
 async function readChanges(request: ReadRequest, service: Service): Promise<Read> {
@@ -100,22 +106,17 @@ async function readChanges(request: ReadRequest, service: Service): Promise<Read
   const paging = parsePaging(search)
   const page = await readHistory(view, parseId(id), paging, caller, service.reader, service)
   if (page.records === '' && paging.after === null) throw notFound(request, service, page.seq)
-  return pageRead(request, service, page, [dependency(caller.tenant, view.resource.name, id)])
-}
-
-/** What a read is made of, whichever records it found. */
-function dependencies({ involved }: Pick<ReadPlan, 'involved'>, { tenant }: Caller): string[] {
-  return involved.map((resource) => dependency(tenant, resource))
+  return pageRead(request, service, page, [`${view.resource.name}/${id}`])
 }
 
 function pageRead(
   { path, search, view }: ReadRequest,
   { epoch }: Service,
   page: Page,
-  depends: readonly string[],
+  groups: readonly string[],
 ): Read {
   const tag = `"${epoch}-${page.head}-${view.alias}"`
-  return { body: pageBody(page), tag, seq: page.seq, links: pageLinks(path, search, page), depends }
+  return { body: pageBody(page), tag, seq: page.seq, links: pageLinks(path, search, page), groups }
 }
 
 /** A record that is not here is not there only where this node has what the caller has seen. */
@@ -124,7 +125,7 @@ function notFound({ view, consistency }: ReadRequest, { epoch }: Service, seq: S
   return new Problem('not-found', { detail: `There is no ${view.name} with this id.`, seq })
 }
 
-/** Every read: who asks, which view, how fresh; then the answer, which is kept until the next commit. */
+/** Every read: who asks, which view, how fresh; then the answer, which is kept while it is true. */
 function readHandler(service: Service, name: string, alias: string | null, route: string, produce: Produce) {
   return (c: Context, start: number): Soon<Response> => {
     const { headers, url } = c.req.raw
@@ -143,7 +144,8 @@ function readHandler(service: Service, name: string, alias: string | null, route
       const begun = service.elapsed()
       return andThen(produce(request, service), (read) => {
         const answer = answerOf(service, route, request, read)
-        if (read.depends) service.answers.keep(keyOf(caller, c.req.raw), answer, read.depends)
+        const depends = read.groups.map((group) => dependency(caller.tenant, group))
+        if (read.reached === undefined) service.answers.keep(keyOf(caller, c.req.raw), answer, depends)
         requirePosition(consistency, { epoch: service.epoch, seq: read.reached ?? read.seq })
         const timing = serverTiming([
           ['begin', begun - start],
@@ -159,7 +161,7 @@ export function answerOf(
   service: Service,
   route: string,
   { caller, view, path }: Pick<ReadRequest, 'caller' | 'view' | 'path'>,
-  read: Omit<Read, 'depends' | 'reached'>,
+  read: Omit<Read, 'reached'>,
 ): ReadAnswer {
   const position = { epoch: service.epoch, seq: read.seq }
   const headers: Record<string, string> = {
@@ -172,6 +174,7 @@ export function answerOf(
     'Server-Timing': 'kept',
     'Cache-Status': service.cacheMiss,
   }
+  if (caller.kind === 'anonymous') headers['Cache-Groups'] = groupsHeader(read.groups)
   const life = service.lives.get(view.version)
   tellLife(headers, life, path, read.links)
   const { body, tag } = read
@@ -202,10 +205,6 @@ function headersOf(answer: ReadAnswer, isUnchanged: boolean, origin: Origin): He
   const name = isUnchanged ? 'unchanged' : 'whole'
   answer.kept[name] ??= new Headers({ ...make(), 'Consistency-Token': token, 'Cache-Status': origin.status })
   return answer.kept[name]
-}
-
-function withoutBodyHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => !Object.hasOwn(jsonHeaders, name)))
 }
 
 /** Everything that decides an answer: who may see what, the version asked for, the URL. */

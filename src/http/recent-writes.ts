@@ -56,7 +56,8 @@ export class RecentWrites {
     const visible = record === null ? true : isVisible(place, record.body)
     if (visible === null) return
     const { caller, view, id } = place
-    const read = record !== null && visible ? { ...record, seq, links: null } : null
+    const groups = [`${view.resource.name}/${id}`]
+    const read = record !== null && visible ? { ...record, seq, links: null, groups } : null
     this.set(keyOf(place), {
       position: { epoch: service.epoch, seq },
       answer: read && answerOf(service, `/${view.name}/:id`, { caller, view, path: `/${view.name}/${id}` }, read),

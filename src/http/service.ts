@@ -11,6 +11,8 @@ import type { Authenticate } from './auth.ts'
 import type { KeptAnswers } from './kept-answers.ts'
 import type { Life } from './life.ts'
 import type { Metrics } from './metrics.ts'
+import type { RateLimits } from './rate-limits.ts'
+import type { SharedAnswers } from './shared-answers.ts'
 
 /** What an app is made of. The entry builds it; nothing here knows which drivers they are. */
 export interface AppOptions {
@@ -42,6 +44,12 @@ export interface AppOptions {
   readonly metrics: Metrics
   /** Absent where the node answers everything itself. */
   readonly through?: Through
+  /** Stands before the node's own reads, where those are dear; absent where they are not, and where nothing is shared. */
+  readonly shared?: SharedAnswers
+  /** Absent where callers may send as much as they like. */
+  readonly rateLimits?: RateLimits
+  /** Told of each write that this node has committed, before its caller is. */
+  readonly onWritten?: (position: Position) => void
 }
 
 /** What a node itself answers to a request; never throws. */

@@ -10,6 +10,7 @@ import { parseJson } from '../write/json.ts'
 import { planWrite } from '../write/plan.ts'
 import { requireScope } from './auth.ts'
 import { jsonType, mergePatchType, readBody } from './body.ts'
+import { changedGroups, groupsHeader } from './cache-groups.ts'
 import { requireServed, tellLife } from './life.ts'
 import { chooseView, parseCondition, parseIdempotencyKey, requestIdOf } from './negotiation.ts'
 import { baseHeaders, jsonHeaders, serverTiming } from './present.ts'
@@ -76,11 +77,14 @@ export function writing(
     const begun = service.elapsed()
     assert(service.primary, 'a node without a primary sends its writes on')
     const receipt = await commit(planned, service.primary)
+    service.onWritten?.({ epoch: service.epoch, seq: receipt.seq })
     const timing = serverTiming([
       ['plan', begun - start],
       ['commit', service.elapsed() - begun],
     ])
-    return present(service, view, receipt, c.req.path, requestId, timing)
+    const response = { receipt, requestId, timing, path: c.req.path }
+    const changed = caller.tenant === service.publicTenant ? changedGroups(service.model, planned.commands) : []
+    return present(service, view, response, changed)
   }
 }
 
@@ -92,14 +96,22 @@ function fingerprintOf(service: Service, c: Context, view: View, caller: Caller,
   return service.digest(JSON.stringify([method, c.req.path, view.version.date, ...conditions, subject]), bytes ?? '')
 }
 
-/** The answer of a write. A replay differs from the first answer by one header only. */
+interface Written {
+  readonly receipt: Receipt
+  readonly requestId: string
+  readonly timing: string
+  readonly path: string
+}
+
+/**
+ * The answer of a write. A replay differs from the first answer by one header only. `changed` are the groups of public
+ * answers that are not true any more.
+ */
 function present(
   service: Service,
   view: View,
-  receipt: Receipt,
-  path: string,
-  requestId: string,
-  timing: string,
+  { receipt, requestId, timing, path }: Written,
+  changed: readonly string[],
 ): Response {
   const { status, id, version, body, seq, replayed } = receipt
   const headers: Record<string, string> = {
@@ -112,6 +124,7 @@ function present(
   }
   if (version !== null) headers.ETag = `"${version}-${view.version.alias}"`
   if (status === 201 && id !== null) headers.Location = path.endsWith(id) ? path : `${path}/${id}`
+  if (changed.length > 0) headers['Cache-Group-Invalidation'] = groupsHeader(changed)
   if (replayed) headers['Idempotency-Replayed'] = 'true'
   tellLife(headers, service.lives.get(view.version.date), path, null)
   return new Response(body, { status, headers })

@@ -16,6 +16,11 @@ export function isAtLeast(have: Position, want: Position): boolean {
   return have.epoch === want.epoch && have.seq >= want.seq
 }
 
+/** What a `Consistency-Token` says, whoever has sealed it; null where it is none. */
+export function positionIn(token: string): Position | null {
+  return tokenForm.test(token) ? parse(token) : null
+}
+
 /** Positions as `Consistency-Token` values: `<epoch>.<seq>.<seal>`, sealed so that a caller cannot make one up. */
 export interface TokenSealer {
   seal(position: Position): string

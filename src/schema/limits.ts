@@ -63,6 +63,15 @@ export const limits = {
   answerCacheBytesMax: 33_554_432,
   keptNewsMax: 1_000,
 
+  /** An answer that is shared with other nodes; a larger one is not. */
+  sharedAnswerBytesMax: 262_144,
+  /** How old a shared answer may be at a primary, where its reader asks for nothing. What was written there is never missed. */
+  sharedAgeMsMax: 5_000,
+  /** How long a shared answer is kept, whatever is known of it: `eventual` reads take it as long. */
+  sharedEntryMsMax: 600_000,
+  /** How long a request waits for what nodes share, before it goes on without. */
+  sharedStoreMsMax: 40,
+
   /** How long an edge waits for a connection to the primary, and for the whole of an answer, a second try included. */
   forwardConnectMsMax: 1_000,
   forwardMsMax: 10_000,

@@ -9,6 +9,9 @@ const readMsMax = 10_000
 /** Statements in flight at once: sqld takes four connections, and one is the writer's. */
 const readsAtOnce = 3
 
+/** Statements in flight and waiting; one more would wait longer than its caller does. */
+const readsMax = 1_000
+
 /**
  * Reads sqld or Turso over HTTP, one request for a statement. Whether there was a commit is not known here, so every
  * generation is a new one, and nothing that is kept by it is used again.
@@ -22,13 +25,18 @@ export function openLibsqlReader({ url, token }: LibsqlAddress): Reader {
     ...(token !== null && { authToken: token }),
   })
   let generation = 0
+  let underWay = 0
   return {
     async rows(sql, args) {
+      if (underWay >= readsMax) throw new Problem('overloaded', { headers: { 'Retry-After': '1' } })
+      underWay++
       try {
         const { rows } = await client.execute({ sql, args: bindable(args) })
         return rows.map(rowOf)
       } catch (error) {
         throw error instanceof NotTaken || error instanceof NoAnswer ? unreachable() : error
+      } finally {
+        underWay--
       }
     },
     generation: () => ++generation,

@@ -2,9 +2,12 @@ import type { Seq } from '../log/position.ts'
 import { assert, Problem } from '../problem.ts'
 import type { Batch, Outcome, Primary, Refused } from '../store/primary.ts'
 import type { Row } from '../store/reader.ts'
+import type { Command } from './command.ts'
 
 /** A write as one guarded batch: it commits whole, with its log, its claim and its answer, or leaves nothing. */
 export interface WritePlan extends Batch {
+  /** What it does to records of the model; none where it writes the engine's own tables. */
+  readonly commands: readonly Command[]
   /** The record that it writes; null where it writes several. */
   readonly id: string | null
   /** What the request is known by under its idempotency key; null without one. */

@@ -25,7 +25,7 @@ export function planWrite(request: WriteRequest): WritePlan {
     if (!single) steps.push({ sql: putAside.sql, args: putAside.bind(bound) })
   }
   steps.push(...answerSteps(request, storedWith(request)))
-  return planOf(request, {
+  const plan = planOf(request, {
     steps,
     id: single ? (commands[0]?.id ?? null) : null,
     refusal(refused) {
@@ -34,15 +34,16 @@ export function planWrite(request: WriteRequest): WritePlan {
       return refusal(command, refused)
     },
   })
+  return { ...plan, commands }
 }
 
 /** Steps as the write of a request: the log names its caller, and its key, where it has one, is claimed before them. */
 export function planOf(source: WriteSource, parts: Pick<WritePlan, 'steps' | 'id' | 'refusal'>): WritePlan {
   const context = { actor: source.caller.actor, request: source.requestId, time: source.now }
   const stored = storedWith(source)
-  if (stored === null) return { ...parts, context, fingerprint: null }
+  if (stored === null) return { ...parts, commands: [], context, fingerprint: null }
   const claimed = { sql: claimedSql, args: [stored.tenant, stored.key, stored.expiry] }
-  return { ...parts, context, fingerprint: stored.fingerprint, claimed }
+  return { ...parts, commands: [], context, fingerprint: stored.fingerprint, claimed }
 }
 
 /** What a write of the engine's own tables answers: its body as an SQL expression, and `from` with a `where`, or empty. */

@@ -32,6 +32,11 @@ const wrong: [string, string, string][] = [
 for (const value of ['', 'db.example.com', 'file:data.db', 'https://db.example.com?authToken=x', 'http://a@b'])
   wrong.push(['LIBSQL_URL', value, database])
 
+for (const value of ['0', '-1', '1.5', 'many'])
+  wrong.push(['RATE_LIMIT', value, 'requests in a minute, from 1 to 9999999'])
+wrong.push(['TRUSTED_PROXIES', '10.0.0.0/8', 'addresses such as 10.0.0.7, between commas'])
+wrong.push(['UPSTASH_REDIS_REST_URL', 'redis://db', 'the URL of a REST API, such as https://db.upstash.io'])
+
 describe('a wrong setting', () => {
   test.each(wrong)('%s=%j is refused with what is expected', (name, value, expected) => {
     const read = () => readSettings({ [name]: value }, null)
@@ -59,6 +64,15 @@ describe('settings', () => {
     expect(() => readSettings({ LIBSQL_DIR: '/srv/sqld' }, null)).toThrow('LIBSQL_DIR is set without LIBSQL_URL')
   })
 
+  test.each([
+    { UPSTASH_REDIS_REST_URL: 'https://db.upstash.io' },
+    { UPSTASH_REDIS_REST_TOKEN: 'a token' },
+    { UPSTASH_REDIS_REST_URL: 'https://db.upstash.io', UPSTASH_REDIS_REST_TOKEN: '' },
+  ])('name both parts of a Redis, %j is one', (environment) => {
+    expect(() => readSettings(environment, null)).toThrow('expected both, or none')
+    expect(() => readSettings(environment, null)).not.toThrow('a token')
+  })
+
   test('have defaults', () => {
     expect(readSettings({}, 'demo')).toEqual({
       port: 8787,
@@ -72,6 +86,8 @@ describe('settings', () => {
       logDays: 90,
       deliveryDays: 7,
       webhookOrigins: [],
+      redis: null,
+      rateLimits: { perKey: null, perAddress: null, trustedProxies: [] },
     })
   })
 
@@ -86,6 +102,11 @@ describe('settings', () => {
       LIBSQL_URL: 'libsql://db.example.com',
       LIBSQL_TOKEN: 'a token',
       LIBSQL_DIR: '/srv/sqld',
+      UPSTASH_REDIS_REST_URL: 'https://db.upstash.io',
+      UPSTASH_REDIS_REST_TOKEN: 'another token',
+      RATE_LIMIT: '600',
+      RATE_LIMIT_ADDRESS: '60',
+      TRUSTED_PROXIES: '127.0.0.1, ::1',
     }
     expect(readSettings(environment, 'demo')).toEqual({
       port: 0,
@@ -99,6 +120,8 @@ describe('settings', () => {
       logDays: 90,
       deliveryDays: 7,
       webhookOrigins: [],
+      redis: { url: 'https://db.upstash.io', token: 'another token' },
+      rateLimits: { perKey: 600, perAddress: 60, trustedProxies: ['127.0.0.1', '::1'] },
     })
   })
 

@@ -338,7 +338,7 @@ describe('row 30: what a caller sends never becomes a header or a line of its ow
   ]
   const linesOf = (answer: Awaited<ReturnType<typeof exchange>>) => [...(answer?.headers.keys() ?? [])]
   const known =
-    /^(access-control-|accept-|x-request-id$|x-content-type-options$|content-|api-version$|consistency-token$|cache-control$|cache-status$|server-timing$|vary$|etag$|link$|location$|date$|connection$|allow$|www-authenticate$|idempotency-replayed$|retry-after$)/
+    /^(access-control-|accept-|x-request-id$|x-content-type-options$|content-|api-version$|consistency-token$|cache-control$|cache-groups$|cache-status$|server-timing$|vary$|etag$|link$|location$|date$|connection$|allow$|www-authenticate$|idempotency-replayed$|retry-after$)/
 
   test.each(evil)('%s in a query, a path and a cursor', async (text) => {
     for (const path of [

@@ -5,6 +5,7 @@ import { audit, type Drift } from '../../src/entry/audit.ts'
 import { startServer } from '../../src/entry/bun.ts'
 import { databaseFile, fileStore } from '../../src/entry/file-store.ts'
 import { type Node, openNode } from '../../src/entry/node.ts'
+import { readSettings } from '../../src/entry/settings.ts'
 import { model } from '../../src/model/index.ts'
 import { limits } from '../../src/schema/limits.ts'
 import { stepFanout } from '../../src/write/maintenance.ts'
@@ -207,19 +208,7 @@ describe('a change that more copies follow than one transaction may touch', () =
     posts(bound + 1)
     rename('Before')
     const server = await startServer(
-      {
-        port: 0,
-        host: '127.0.0.1',
-        dataDir: folder.path,
-        region: 'test',
-        publicTenant: null,
-        allowedOrigins: [],
-        libsql: null,
-        libsqlListen: '127.0.0.1:8788',
-        logDays: 90,
-        deliveryDays: 7,
-        webhookOrigins: [],
-      },
+      { ...readSettings({}, null), port: 0, dataDir: folder.path, region: 'test' },
       model,
     )
     try {

@@ -143,7 +143,7 @@ test.each([
 const unreached = [
   'version-sunset',
   ...['internal-error', 'not-ready', 'outcome-unknown', 'overloaded', 'storage-error', 'storage-full'],
-  ...['primary-unreachable', 'loop-detected'],
+  ...['primary-unreachable', 'loop-detected', 'rate-limited'],
 ]
 /** Problems of requests for which there is no operation. */
 const ofNoOperation = ['method-not-allowed']

@@ -4,6 +4,7 @@ import { databaseFile } from '../../src/entry/file-store.ts'
 import { makeStrict } from '../../src/entry/generate.ts'
 import { createKey } from '../../src/entry/keys.ts'
 import { digest, migrationsFolder } from '../../src/entry/node.ts'
+import { readSettings } from '../../src/entry/settings.ts'
 import { modelTriggers } from '../../src/entry/triggers.ts'
 import { type App, createApp } from '../../src/http/app.ts'
 import { Metrics } from '../../src/http/metrics.ts'
@@ -58,19 +59,8 @@ async function tableStatements(tables: readonly IdentifiedTable[]): Promise<stri
 export async function modelServer(declared: ModelWithTables): Promise<TestServer> {
   const folder = temporaryFolder()
   const file = await makeDatabase(folder.path, declared)
-  const settings = {
-    port: 0,
-    host: '127.0.0.1',
-    region: 'test',
-    publicTenant: 'demo',
-    allowedOrigins: [],
-    libsql: null,
-    libsqlListen: '127.0.0.1:8788',
-    logDays: 90,
-    deliveryDays: 7,
-    webhookOrigins: [],
-  }
-  const server = await startServer({ ...settings, dataDir: folder.path }, declared.model)
+  const settings = { ...readSettings({}, 'demo'), port: 0, region: 'test', dataDir: folder.path }
+  const server = await startServer(settings, declared.model)
   const { node } = server
   const makeKey: TestServer['key'] = async ({
     tenant = 'demo',

@@ -5,6 +5,7 @@ import { createApp } from '../../src/http/app.ts'
 import { createEdge } from '../../src/http/edge.ts'
 import { Metrics } from '../../src/http/metrics.ts'
 import type { AppOptions } from '../../src/http/service.ts'
+import type { SharedAnswers } from '../../src/http/shared-answers.ts'
 import { createTokenSealer, type Epoch, isAtLeast, type Position, type Seq } from '../../src/log/position.ts'
 import { model } from '../../src/model/index.ts'
 import type { TenantId } from '../../src/schema/access.ts'
@@ -118,16 +119,19 @@ export interface TestEdgeOptions {
   readonly answerMsMax?: number
   readonly now?: () => number
   readonly allowedOrigins?: readonly string[]
+  /** What it shares with other nodes. */
+  readonly shared?: SharedAnswers
 }
 
 export async function testEdge(primary: TestServer, options: TestEdgeOptions = {}): Promise<TestEdge> {
   const { origin = primary.url, lagMsMax = 60_000, answerMsMax = 10_000, now = Date.now, allowedOrigins = [] } = options
+  const sharing = options.shared && { shared: options.shared }
   const defaultKey = await primary.key() // Before the copy is made, so that the copy has it.
   const folder = temporaryFolder()
   const replica = steppedReplica(primary.databaseFile, folder.path)
   const reader = openReader(replica.file)
   const elapsed = () => performance.now()
-  const edge = createEdge({ origin, region: 'edge', replica, lagMsMax, answerMsMax, elapsed })
+  const edge = createEdge({ origin, region: 'edge', replica, lagMsMax, answerMsMax, ...sharing, elapsed })
   const faults: unknown[] = []
   const { epoch, sign, newId } = primary.node
   const appOptions: AppOptions = {

@@ -5,7 +5,7 @@ import { type Surroundings, startServer } from '../../src/entry/bun.ts'
 import { databaseFile } from '../../src/entry/file-store.ts'
 import { createKey } from '../../src/entry/keys.ts'
 import type { Node } from '../../src/entry/node.ts'
-import type { Settings } from '../../src/entry/settings.ts'
+import { readSettings, type Settings } from '../../src/entry/settings.ts'
 import { storeOf } from '../../src/entry/stores.ts'
 import { model } from '../../src/model/index.ts'
 
@@ -43,22 +43,15 @@ export function temporaryFolder(): { path: string; remove(): void } {
 
 /** Over a file, or over the `libsql` server. */
 export async function testServer(
-  given: Partial<Pick<Settings, 'publicTenant' | 'allowedOrigins' | 'libsql' | 'webhookOrigins'>> = {},
+  given: Partial<
+    Pick<Settings, 'publicTenant' | 'allowedOrigins' | 'libsql' | 'webhookOrigins' | 'redis' | 'rateLimits'>
+  > = {},
   surroundings: Surroundings = {},
 ): Promise<TestServer> {
   const folder = temporaryFolder()
   const settings: Settings = {
-    port: 0,
-    host: '127.0.0.1',
-    dataDir: folder.path,
-    region: 'test',
-    publicTenant: 'demo',
-    allowedOrigins: [],
-    libsql: null,
-    libsqlListen: '127.0.0.1:8788',
-    logDays: 90,
-    deliveryDays: 7,
-    webhookOrigins: [],
+    ...readSettings({}, 'demo'),
+    ...{ port: 0, dataDir: folder.path, region: 'test' },
     ...given,
   }
   await storeOf(settings).migrate()

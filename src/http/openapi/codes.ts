@@ -2,7 +2,12 @@ import type { ProblemCode } from '../../problem.ts'
 import type { ResourceView } from '../../version/view.ts'
 
 /** What any request may be answered: the guards before the router, and a fault of ours. */
-export const ofAnyRequest = ['invalid-host', 'uri-too-long', 'internal-error'] as const satisfies readonly ProblemCode[]
+export const ofAnyRequest = [
+  'invalid-host',
+  'uri-too-long',
+  'rate-limited',
+  'internal-error',
+] as const satisfies readonly ProblemCode[]
 
 /** Of what an edge sends to the primary. */
 const ofAnyEdge = ['primary-unreachable', 'overloaded', 'loop-detected'] as const satisfies readonly ProblemCode[]

@@ -40,6 +40,9 @@ export const ofEveryWrite = [
   'X-Request-Id',
   'Server-Timing',
   'Idempotency-Replayed',
+  'Cache-Group-Invalidation',
+  'RateLimit-Policy',
+  'RateLimit',
 ] as const satisfies readonly ResponseHeader[]
 
 /** What all operations of a resource say alike. */

@@ -67,6 +67,7 @@ const headersOf: Readonly<Partial<Record<ProblemCode, readonly ResponseHeader[]>
   'internal-error': ['X-Request-Id'],
   'not-ready': ['Retry-After'],
   overloaded: ['Retry-After'],
+  'rate-limited': ['Retry-After', 'RateLimit-Policy', 'RateLimit'],
   'primary-unreachable': ['Retry-After', 'X-Request-Id'],
   'position-not-reached': ['Retry-After'],
   'storage-error': ['Retry-After'],

@@ -9,14 +9,52 @@ import { requestIdPattern, tokenCharsMax, tokenPattern } from './request-header.
 export type ResponseHeader = keyof ReturnType<typeof headersByName>
 
 function headersByName(draft: Draft) {
-  return { ...ownHeaders(draft), ...refusalHeaders, ...browserHeaders }
+  return { ...ownHeaders(draft), ...cacheHeaders, ...limitHeaders, ...refusalHeaders, ...browserHeaders }
 }
 
 const text = (pattern: string, maxLength: number) => ({ type: 'string', pattern, maxLength }) as const
 const constant = (value: string) => ({ type: 'string', const: value }) as const
 
 const link = '<[^<>]*>; rel="[a-z-]+"(; type="text/html")?'
+const cacheStatus = 'Perigee-[a-z0-9-]{1,32}; (hit|fwd=[a-z]+)(; [a-z]+(=[a-z0-9]+)?)*'
+const group = '"[A-Za-z0-9_/-]+"'
 const stage = '[a-z]+(;dur=[0-9.e-]+)?'
+
+const cacheHeaders = {
+  'Cache-Status': {
+    description:
+      'Whether the answer was kept, `hit`, or read for this request, and why: `fwd=miss`, `fwd=stale`, `fwd=bypass` (RFC 9211). Each node that it came through says so, the nearest to the data first.',
+    schema: text(`^${cacheStatus}(, ${cacheStatus})*$`, 300),
+    example: 'Perigee-local; hit',
+  },
+  Age: {
+    description: 'Of an answer that was kept for others as well: since how many seconds it is known to be true.',
+    schema: text('^[0-9]+$', 10),
+    example: '0',
+  },
+  'Cache-Groups': {
+    description:
+      'Of an answer to a request without a key: what it is made of (RFC 9875), `posts` for any records of a resource, `posts/ID` for one.',
+    schema: text(`^${group}(, ${group})*$`, 2_000),
+  },
+  'Cache-Group-Invalidation': {
+    description: 'The groups of answers that the write has changed (RFC 9875).',
+    schema: text(`^${group}(, ${group})*$`, 20_000),
+  },
+} as const
+
+const limitHeaders = {
+  'RateLimit-Policy': {
+    description: 'How many requests the caller may send in how many seconds, where there is a limit.',
+    schema: text('^"default";q=[0-9]+;w=[0-9]+$', 60),
+    example: '"default";q=600;w=60',
+  },
+  RateLimit: {
+    description: 'How many are left now, and in how many seconds all of them are again.',
+    schema: text('^"default";r=[0-9]+;t=[0-9]+$', 60),
+    example: '"default";r=599;t=1',
+  },
+} as const
 
 function ownHeaders(draft: Draft) {
   const [first = ''] = draft.model.resources.keys()
@@ -39,11 +77,6 @@ function ownHeaders(draft: Draft) {
       description: 'Whether the answer may be kept. What is kept is checked by its ETag each time.',
       schema: text('^[a-z0-9=, -]+$', 60),
       example: privateCaching,
-    },
-    'Cache-Status': {
-      description: 'Whether the answer was kept, `hit`, or read for this request (RFC 9211).',
-      schema: text('^Perigee-[a-z0-9-]{1,32}; (hit|fwd=miss)$', 60),
-      example: 'Perigee-local; hit',
     },
     Vary: { description: 'The request headers that the answer depends on.', schema: constant(readVary) },
     'Server-Timing': {
