@@ -39,6 +39,7 @@ export function consistencyOf({ headers }: Request, { sealer }: Service): Consis
 
 /** Whether a URL is of the model's records, and not of what every node says of itself. */
 export function isOfRecords({ request, service: { views } }: Visit): boolean {
-  const first = /^https?:\/\/[^/]+\/([^/?#]*)/.exec(request.url)?.[1] ?? ''
-  return views.has(first) || [...views.values()].some((view) => view.resources.has(first))
+  const [, first = '', second = ''] = /^https?:\/\/[^/]+\/([^/?#]*)(?:\/([^/?#]*))?/.exec(request.url) ?? []
+  const name = views.has(first) ? second : first
+  return name === 'webhooks' || [...views.values()].some((view) => view.resources.has(name))
 }

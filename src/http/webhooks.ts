@@ -131,11 +131,11 @@ function readHandler(service: Service, alias: string | null, produce: Produce): 
     const { headers, url } = c.req.raw
     const caller = await service.authenticate(headers.get('authorization'))
     requireScope(caller, 'read')
-    requireScope(caller, 'webhooks')
     const view = chooseView(service, caller.version, alias, headers.get('api-version'))
     c.set('view', view)
     service.metrics.countVersion(view.version.date, caller.key)
     requireServed(service, view)
+    requireScope(caller, 'webhooks')
     const consistency = parseConsistency(headers.get('consistency'), headers.get('consistency-token'), service.sealer)
     const query = url.indexOf('?')
     const asked = { caller, path: c.req.path, search: query < 0 ? '' : url.slice(query), id: c.req.param('id') }

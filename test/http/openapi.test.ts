@@ -258,8 +258,8 @@ describe.each(['v1', 'v2', 'v3'])('the document of %s and the server agree', (al
     fc.assert(
       fc.property(value, (given) => {
         const sent = JSON.parse(JSON.stringify(given))
-        // The body's parser refuses NUL before any field sees it.
-        fc.pre(!JSON.stringify(sent).includes('\\u0000'))
+        // The body's parser refuses NUL before any field sees it, and a name that documents lose is no matter of schemas.
+        fc.pre(!/\\u0000|__proto__/.test(JSON.stringify(sent)))
         const faults = new BodyFaults()
         parseInput(resource, kind === 'Input' ? 'create' : 'patch', { [field]: sent }, '', faults)
         const taken = !faults.list.some((fault) => 'pointer' in fault && `${fault.pointer}/`.startsWith(`/${field}/`))
