@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'bun:test'
 import { integer, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
+import { z } from 'zod'
 import {
   add,
   anyone,
@@ -145,13 +146,19 @@ const lenses = [
     changeLimit('label', { from: 80 }),
     '`label` of films may be longer than 80 characters. Older versions see the first 80.',
   ],
-  [changeLimit('pageRowsMax', { from: 500 }), 'A page of films has up to 100 records; in older versions up to 500.'],
+  [changeLimit('pageRowsMax', { from: 50 }), 'A page of films has up to 100 records; in older versions up to 50.'],
 ] as const
 
 describe('the changelog', () => {
   const model = buildModel({
     title: 'Cinema',
-    resources: [resource('films', films, { description: 'Films.', access: { read: anyone, write: anyone } })],
+    resources: [
+      resource('films', films, {
+        description: 'Films.',
+        validate: { meta: z.record(z.string(), z.unknown()) },
+        access: { read: anyone, write: anyone },
+      }),
+    ],
     versions: [
       version('2026-01-01', { alias: 'v1', notes: 'First.' }),
       version('2026-02-01', { alias: 'v2', notes: 'Second.' }, { films: lenses.map(([lens]) => lens) }),
