@@ -14,6 +14,7 @@ import { Followers } from './followers.ts'
 import { hasSoundHost } from './guard.ts'
 import { KeptAnswers } from './kept-answers.ts'
 import { livesOf, tellLife } from './life.ts'
+import { metric } from './metrics.ts'
 import { viewNamed } from './negotiation.ts'
 import { baseHeaders, jsonHeaders, problemResponse } from './present.ts'
 import { historyHandler, keptResponse, listHandler, recordHandler } from './reads.ts'
@@ -48,7 +49,7 @@ export function createApp(options: AppOptions): App {
   const hono = new Hono()
   for (const version of [null, ...options.model.versions.map((each) => each.alias)])
     addResources(hono, service, followers, version)
-  addOperations(hono, service)
+  addOperations(hono, service, followers)
   addDocuments(hono, service)
   hono.notFound((c) => {
     const { version, resources } = viewNamed(service, c.req.raw, c.req.path)
@@ -163,7 +164,7 @@ function refuseOthers(hono: Hono, path: string, methods: string) {
   })
 }
 
-function addOperations(hono: Hono, service: Service) {
+function addOperations(hono: Hono, service: Service, followers: Followers) {
   const { reader, primary, metrics, epoch, region, through } = service
   const plain = { ...jsonHeaders, 'Cache-Control': 'no-store' }
   hono.get('/livez', () => new Response('{"status":"live"}', { headers: plain }))
@@ -180,7 +181,10 @@ function addOperations(hono: Hono, service: Service) {
       seq,
       primary: primary?.stats() ?? null,
       kept: service.answers,
-      more: through?.metrics(seq === null ? null : { epoch, seq }) ?? [],
+      more: [
+        ...metric('perigee_followers', 'gauge', 'Streams, and requests that wait for changes.', followers.count),
+        ...(through?.metrics(seq === null ? null : { epoch, seq }) ?? []),
+      ],
     })
     return new Response(text, {
       headers: { ...baseHeaders, 'Content-Type': 'text/plain; version=0.0.4', 'Cache-Control': 'no-store' },
