@@ -50,9 +50,14 @@ export class Followers {
 
   /** Tells a follower what happened after its position, and then what happens. Answers how to end that. */
   follow(follower: Follower): () => void {
-    if (this.isClosed || this.count >= limits.followersMax)
+    if (this.isClosed) {
+      // Browsers come back to a stream that has ended, and give one up that is refused.
+      follower.end(null)
+      return () => {}
+    }
+    if (this.count >= limits.followersMax)
       throw new Problem('overloaded', {
-        detail: 'This node has as many followers as it can, or is about to stop.',
+        detail: 'This node has as many followers as it can.',
         headers: { 'Retry-After': '1' },
       })
     this.signMsByFollower.set(follower, this.service.elapsed() + limits.signOfLifeMs)

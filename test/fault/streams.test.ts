@@ -273,6 +273,18 @@ describe('a stream', () => {
 })
 
 describe('row 43: SIGTERM while clients follow', () => {
+  test('ends at once what is asked for too late, and refuses nobody', async () => {
+    const { app, stop, faults } = await testApp()
+    const ask = (path: string, accept: string) =>
+      app.fetch(new Request(`http://localhost${path}`, { headers: { Host: 'localhost', Accept: accept } }))
+    app.close()
+    const stream = await ask('/changes', 'text/event-stream')
+    expect([stream.status, await stream.text()]).toEqual([200, 'retry: 1000\n\n'])
+    const page = await ask(`/changes?wait=${limits.feedWaitSecondsMax}`, 'application/json')
+    expect([page.status, JSON.parse(await page.text()).data, faults]).toEqual([200, [], []])
+    await stop()
+  })
+
   test('ends their streams and the process, and where they connect again they miss nothing', async () => {
     const streams = await Promise.all(Array.from({ length: 30 }, () => follow(`${server.url}/changes?resource=tags`)))
     await Promise.all(streams.map(({ opened }) => opened))
