@@ -1,9 +1,8 @@
 /** `bun run bench:edge`: edges that are 80 ms from their primary, as their callers meet them. bench/README.md explains it. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { cpus, tmpdir } from 'node:os'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { Cluster } from '../src/entry/cluster.ts'
 import { type EdgePlace, flatNetwork, type Network, type PrimaryPlace } from '../src/entry/network.ts'
 import { CommandError } from '../src/entry/node.ts'
 import { lackingForWan, openWan } from '../src/entry/wan.ts'
@@ -13,8 +12,8 @@ import { measureLag } from './edge-lag.ts'
 import { measureLatency } from './edge-latency.ts'
 import { head } from './edge-table.ts'
 import { measureThroughput } from './edge-throughput.ts'
-import { busySeconds } from './machine.ts'
-import { quietShareMax } from './rates.ts'
+import { tellOfOthers } from './machine.ts'
+import { cutShort, withCluster } from './nodes.ts'
 import { type Cells, printTable } from './table.ts'
 
 /** A run that takes longer is ended. */
@@ -54,51 +53,32 @@ export interface FarBench extends Bench {
 const roundTripMs = 80
 const regions = ['eu', 'us']
 const report = (line: string) => console.error(line)
+/** A name that no other run has. */
+const run = `b${process.pid}`
 
 async function main(args: string[]) {
   const { help, effort } = readOptions(args)
   if (help) return console.log(usage)
   const folder = mkdtempSync(join(tmpdir(), 'perigee-bench-edge-'))
-  const cut = runCutShort()
+  const cut = cutShort(runMinutesMax)
   const lines: Cells[] = []
   try {
-    await tellOfOthers()
+    await tellOfOthers(report)
     const network = await farNetwork()
-    await withCluster({ folder, network, cut }, async (cluster) => {
-      const bench = { ...cluster, ...pairOf(network), effort }
+    await withCluster({ folder, network, cut, report }, async (cluster) => {
+      const bench = { ...cluster, ...pairOf(network), effort, run }
       const latency = await measureLatency(bench, report)
       lines.push(...latency.lines, ...(await measureLag(bench, latency.tripMs, report)))
     })
-    await withCluster({ folder, network: flatNetwork([]), cut }, async (cluster) => {
-      const bench = { ...cluster, effort }
+    await withCluster({ folder, network: flatNetwork([]), cut, report }, async (cluster) => {
+      const bench = { ...cluster, effort, run }
       lines.push(...(await measureThroughput(bench, join(folder, 'primary'), report)))
     })
-    await tellOfOthers()
+    await tellOfOthers(report)
   } finally {
     rmSync(folder, { recursive: true })
     if (lines.length > 0) printTable(head, [1, 3], lines)
   }
-}
-
-/** Rejects where the run is to end: by a signal, or because it takes too long. */
-function runCutShort(): Promise<never> {
-  const { promise, reject } = Promise.withResolvers<never>()
-  for (const name of ['SIGINT', 'SIGTERM'] as const)
-    process.on(name, () => reject(new BenchError(`Ended by ${name}: what was not measured is not in the table.`)))
-  setTimeout(() => reject(new BenchError(`The run took more than ${runMinutesMax} minutes.`)), runMinutesMax * 60_000)
-  promise.catch(() => undefined) // Whoever waits for it is told.
-  return promise
-}
-
-/** Says what others do on this machine while nothing of the benchmark runs: it is in every figure. */
-async function tellOfOthers() {
-  const cores = cpus().map((_, core) => core)
-  const busy = () => cores.reduce((sum, core) => sum + busySeconds(core), 0)
-  const before = busy()
-  await Bun.sleep(1_000)
-  const share = (busy() - before) / cores.length
-  if (share > quietShareMax)
-    report(`The machine is not quiet: other processes take ${(share * 100).toFixed(0)} % of its ${cores.length} cores.`)
 }
 
 function readOptions(args: string[]): { readonly help: boolean; readonly effort: Effort } {
@@ -133,32 +113,6 @@ async function farNetwork(): Promise<Network> {
 function pairOf({ edges: [edge, other] }: Network) {
   if (!edge || !other) throw new Error('two edges are measured')
   return { edge, other }
-}
-
-interface ClusterOptions {
-  readonly folder: string
-  readonly network: Network
-  /** Rejects where the run is to end. */
-  readonly cut: Promise<never>
-}
-
-async function withCluster(
-  { folder, network, cut }: ClusterOptions,
-  work: (bench: Omit<Bench, 'effort'>) => Promise<void>,
-) {
-  const cluster = new Cluster({ folder, network, tell: report, progress: 'ignore' })
-  const start = async () => {
-    report(`starting a primary and ${network.edges.length} edges`)
-    await cluster.start()
-    const key = readFileSync(cluster.keyFile, 'utf8').trim()
-    await work({ primary: network.primary, key, run: `b${process.pid}` })
-  }
-  try {
-    await Promise.race([start(), cut])
-  } finally {
-    await cluster.stop()
-    await network.close()
-  }
 }
 
 try {

@@ -48,3 +48,23 @@ export function busySeconds(core: number | null): number {
     .map(Number)
   return (user + nice + system + irq + soft + steal) / ticksPerSecond
 }
+
+/** The memory of a process that is in use, in bytes; NaN where there is no /proc. */
+export function memoryBytes(pid: number): number {
+  if (!hasProc) return Number.NaN
+  return 1024 * Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
+}
+
+/** Up to this share of a core, other processes are the system's own background. */
+export const quietShareMax = 0.1
+
+/** Says what others do on this machine while nothing of the benchmark runs: it is in every figure. */
+export async function tellOfOthers(report: (line: string) => void) {
+  const cores = cpus().map((_, core) => core)
+  const busy = () => cores.reduce((sum, core) => sum + busySeconds(core), 0)
+  const before = busy()
+  await Bun.sleep(1_000)
+  const share = (busy() - before) / cores.length
+  if (share > quietShareMax)
+    report(`The machine is not quiet: other processes take ${(share * 100).toFixed(0)} % of its ${cores.length} cores.`)
+}

@@ -1,6 +1,6 @@
 /** Rates and CPU per request under full load: wrk beside each server in turn, round after round. */
 import { join } from 'node:path'
-import { busySeconds, type Cores, pinned } from './machine.ts'
+import { busySeconds, type Cores, pinned, quietShareMax } from './machine.ts'
 import type { BenchServer, ServerName } from './server.ts'
 
 /** A wrk script with its arguments, for one round over one server. */
@@ -47,8 +47,6 @@ export async function measureRates(
   return new Map(servers.map((server, i) => [server.name, counted.flatMap((round) => round[i] ?? [])]))
 }
 
-/** Up to this share of a core, other processes are the system's own background. */
-export const quietShareMax = 0.1
 const disturbance = (round: readonly Sample[]) => Math.max(...round.map((each) => each.othersShare))
 
 export type Figure = 'perSecond' | 'cpuMicros'

@@ -19,6 +19,7 @@ export interface Files {
 export interface BenchServer {
   readonly name: ServerName
   readonly url: string
+  readonly pid: number
   cpuSeconds(): number
   stop(): Promise<void>
 }
@@ -53,6 +54,7 @@ export async function startServer(name: ServerName, files: Files, core: number |
   return {
     name,
     url,
+    pid: child.pid,
     cpuSeconds: () => cpuSeconds(child.pid),
     async stop() {
       child.kill('SIGTERM')
@@ -79,11 +81,17 @@ async function urlFrom(output: ReadableStream<Uint8Array>): Promise<string | nul
 
 /** The API key of Perigee's data folder, made by its own command. */
 export async function makeKey(dataDir: string): Promise<string> {
-  const child = Bun.spawn(
-    [process.execPath, 'src/entry/commands.ts', 'keys', 'create', '--tenant', tenant, '--scopes', 'read,write'],
-    { cwd: root, env: { ...process.env, DATA_DIR: dataDir }, stdio: ['ignore', 'pipe', 'ignore'] },
-  )
-  const key = (await new Response(child.stdout).text()).trim()
-  if ((await child.exited) !== 0) throw new Error('the command "keys create" failed')
-  return key
+  return (await runCommand(['keys', 'create', '--tenant', tenant, '--scopes', 'read,write'], dataDir)).trim()
+}
+
+/** Runs a command of Perigee on a data folder; answers what it printed. */
+export async function runCommand(args: readonly string[], dataDir: string): Promise<string> {
+  const child = Bun.spawn([process.execPath, 'src/entry/commands.ts', ...args], {
+    cwd: root,
+    env: { ...process.env, DATA_DIR: dataDir },
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  const printed = await new Response(child.stdout).text()
+  if ((await child.exited) !== 0) throw new Error(`the command "${args.join(' ')}" failed`)
+  return printed
 }

@@ -14,6 +14,7 @@ import { Followers } from './followers.ts'
 import { hasSoundHost } from './guard.ts'
 import { KeptAnswers } from './kept-answers.ts'
 import { livesOf, tellLife } from './life.ts'
+import { metric } from './metrics.ts'
 import { viewNamed } from './negotiation.ts'
 import { baseHeaders, jsonHeaders, problemResponse } from './present.ts'
 import type { Peers } from './rate-limits.ts'
@@ -52,7 +53,7 @@ export function createApp(options: AppOptions): App {
     addResources(hono, service, followers, version)
     addWebhooks(hono, service, version)
   }
-  addOperations(hono, service)
+  addOperations(hono, service, followers)
   addDocuments(hono, service)
   hono.notFound((c) => {
     const { version, resources } = viewNamed(service, c.req.raw, c.req.path)
@@ -182,7 +183,7 @@ function refuseOthers(hono: Hono, path: string, methods: string) {
   })
 }
 
-function addOperations(hono: Hono, service: Service) {
+function addOperations(hono: Hono, service: Service, followers: Followers) {
   const { reader, primary, metrics, epoch, region, through } = service
   const plain = { ...jsonHeaders, 'Cache-Control': 'no-store' }
   hono.get('/livez', () => new Response('{"status":"live"}', { headers: plain }))
@@ -200,6 +201,7 @@ function addOperations(hono: Hono, service: Service) {
       primary: primary?.stats() ?? null,
       kept: service.answers,
       more: [
+        ...metric('perigee_followers', 'gauge', 'Streams, and requests that wait for changes.', followers.count),
         ...(through?.metrics(seq === null ? null : { epoch, seq }) ?? []),
         ...(service.shared?.numbers.lines() ?? []),
         ...(service.rateLimits?.lines() ?? []),

@@ -3,9 +3,11 @@ import { isAtLeast, type Position, type Seq } from '../log/position.ts'
 import { Problem } from '../problem.ts'
 import { type ChangeEvent, eventOf, type Interest, readLog } from '../read/feed.ts'
 import { type FeedQuery, parseFeedQuery } from '../read/feed-query.ts'
+import { limits } from '../schema/limits.ts'
 import { requireScope } from './auth.ts'
 import { EventStream } from './event-stream.ts'
-import { eventText, type Followers, mustRefetch } from './followers.ts'
+import { eventText } from './event-text.ts'
+import { type Followers, mustRefetch } from './followers.ts'
 import { type Life, requireServed, tellLife } from './life.ts'
 import { chooseView } from './negotiation.ts'
 import { baseHeaders, jsonHeaders, privateCaching, problemText, readVary } from './present.ts'
@@ -75,7 +77,8 @@ async function answerPage(request: FeedRequest): Promise<Response> {
   const start = await startOf(request, null)
   let page = await readPage(request, start)
   if (page.events.length === 0 && query.waitMs > 0) {
-    await followers.firstEvent(interest, page.reached, query.waitMs)
+    const wish = { interest, format: query.format, position: page.reached }
+    await followers.firstEvent(wish, query.waitMs, request.request.signal)
     page = await readPage(request, start)
   }
   const tokenOf = (seq: Seq) => service.sealer.seal({ epoch: service.epoch, seq })
@@ -111,7 +114,8 @@ async function readPage({ service, query, interest }: FeedRequest, start: Seq) {
   const events: ChangeEvent[] = []
   let position = start
   // Changes that are none of this follower's are passed over, as many as one look at the log takes.
-  const page = await readLog(model, reader, interest.caller.tenant, position)
+  const { tenant } = interest.caller
+  const page = await readLog(model, reader, { tenant, after: start, bytesMax: limits.feedBytesMax })
   if (start < page.horizon) throw mustRefetch()
   for (const change of page.changes) {
     if (events.length === query.limit) return { events, reached: position }
@@ -123,7 +127,7 @@ async function readPage({ service, query, interest }: FeedRequest, start: Seq) {
 }
 
 async function answerStream(request: FeedRequest): Promise<Response> {
-  const { service, followers, query, interest } = request
+  const { followers, query, interest } = request
   const { headers } = request.request
   const stream = new EventStream()
   const told = {
@@ -139,13 +143,13 @@ async function answerStream(request: FeedRequest): Promise<Response> {
     const position = await startOf(request, headers.get('last-event-id'))
     const leave = followers.follow({
       ...{ interest, format: query.format, position },
-      tell: (event, token) => stream.send(event, token),
+      tell: (event) => stream.send(event),
+      reach: (reached) => stream.send(reached),
       ready: () => stream.ready(),
-      end: (problem) => stream.end(problem && resetText(problem)),
+      check: () => checkStill(request),
+      end: (problem) => stream.end(problem && isReset(problem) ? resetText(problem) : null),
     })
-    stream.whileOpen(leave, async () => {
-      await service.authenticate(headers.get('authorization'))
-    })
+    stream.onEnd(leave)
   } catch (error) {
     // A follower that cannot go on where it was must learn so from its stream: an EventSource does not show it an answer.
     if (!(error instanceof Problem) || !isReset(error) || headers.get('last-event-id') === null) throw error
@@ -154,6 +158,13 @@ async function answerStream(request: FeedRequest): Promise<Response> {
   return new Response(stream.readable, { headers: told })
 }
 
+/** Whoever follows goes on only while its key is one and its version is served. */
+async function checkStill({ service, interest, request }: FeedRequest) {
+  await service.authenticate(request.headers.get('authorization'))
+  requireServed(service, interest.view)
+}
+
+/** Whether a follower must begin anew. Other problems pass, or are told to whoever comes back. */
 function isReset({ code }: Problem): boolean {
   return code === 'must-refetch' || code === 'token-from-another-epoch' || code === 'invalid-consistency-token'
 }

@@ -1,77 +1,81 @@
-import type { Epoch, Position, Seq, TokenSealer } from '../log/position.ts'
+import type { Position, Seq } from '../log/position.ts'
 import { Problem } from '../problem.ts'
-import { type ChangeEvent, eventOf, type Interest, type LoggedChange, readLog } from '../read/feed.ts'
-import { callerIdentity } from '../schema/access.ts'
+import { eventOf, type LoggedChange, type LogPage, readLog, sightOf } from '../read/feed.ts'
 import { limits } from '../schema/limits.ts'
-import type { Model } from '../schema/model.ts'
-import type { Reader } from '../store/reader.ts'
+import { type Audience, Audiences, type Wish } from './audiences.ts'
+import { eventBlock, positionBlock } from './event-text.ts'
+import type { Service } from './service.ts'
 
-/** The database that is followed, and who seals its positions. */
-export interface Followed {
-  readonly model: Model
-  readonly reader: Reader
-  readonly epoch: Epoch
-  readonly sealer: TokenSealer
-}
-
-/** What is told to one follower. Only `tell` may be called after `end`, and does nothing then. */
-export interface Follower {
-  readonly interest: Interest
-  readonly format: 'plain' | 'cloudevents'
-  /** Everything up to here was told. */
+/** What is told to one follower. All but `end` may be called after it, and do nothing then. */
+export interface Follower extends Wish {
+  /** Everything up to here was told before the follower had caught up with the others. */
   position: Seq
-  /** Tells an event as JSON, or that nothing of the follower's has happened up to its position. */
-  tell(event: string | null, token: string): unknown
+  /** An event, as a block of a stream that others are told as well. */
+  tell(event: Uint8Array): unknown
+  /** A sign of life: nothing of the follower's has happened up to its position. */
+  reach(position: Uint8Array): unknown
   /** Resolves when more may be told; at once where that is now. */
   ready(): Promise<void>
-  /** There is no more; with a problem, the follower must begin anew. */
+  /** Rejects where the follower may no longer listen. Asked at each sign of life. */
+  check(): Promise<unknown>
+  /** There is no more; with a problem, for that reason. */
   end(problem: Problem | null): void
 }
+
+/** Bytes of the records that are read at once for streams: what is made of them, clients can read before the next. */
+const partBytesMax = limits.followerBytesMax / 4
 
 /**
  * The followers of one node. Those who have caught up are served by one look at the log for all of them: it is looked at
  * when there was a commit, and only while somebody follows.
  */
 export class Followers {
-  private readonly followed: Followed
-  private readonly caughtUp = new Set<Follower>()
-  private readonly all = new Set<Follower>()
+  private readonly service: Service
+  /** All, with the time of the next sign of life, which comes first for the first. */
+  private readonly signMsByFollower = new Map<Follower, number>()
+  private readonly caughtUp = new Audiences<Follower>()
+  /** Those who have caught up were told everything up to here. */
   private position = 0 as Seq
   private generation = Number.NaN
-  private timer: Timer | undefined
+  private isLooking = false
   private isClosed = false
 
-  constructor(followed: Followed) {
-    this.followed = followed
+  constructor(service: Service) {
+    this.service = service
   }
 
   get count(): number {
-    return this.all.size
+    return this.signMsByFollower.size
   }
 
   /** Tells a follower what happened after its position, and then what happens. Answers how to end that. */
   follow(follower: Follower): () => void {
-    if (this.isClosed || this.all.size >= limits.followersMax)
+    if (this.isClosed) {
+      // Browsers come back to a stream that has ended, and give one up that is refused.
+      follower.end(null)
+      return () => {}
+    }
+    if (this.count >= limits.followersMax)
       throw new Problem('overloaded', {
-        detail: 'This node has as many followers as it can, or is about to stop.',
+        detail: 'This node has as many followers as it can.',
         headers: { 'Retry-After': '1' },
       })
-    this.all.add(follower)
-    void this.catchUp(follower).catch((error: Error) => this.drop(follower, problemIn(error)))
+    this.signMsByFollower.set(follower, this.service.elapsed() + limits.signOfLifeMs)
+    if (!this.isLooking) void this.look()
+    void this.catchUp(follower).catch((error: unknown) => this.drop([follower], this.reasonOf(error)))
     return () => this.remove(follower)
   }
 
-  /** Resolves when there is something to tell of what happened after a position, or after `ms`. */
-  async firstEvent(interest: Interest, position: Seq, ms: number): Promise<void> {
+  /** Resolves when there is something to tell of what happened after a position, when `over` is aborted, or after `ms`. */
+  async firstEvent(wish: Wish & { readonly position: Seq }, ms: number, over: AbortSignal): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>()
+    const ready = () => Promise.resolve()
+    const leave = this.follow({ ...wish, tell: () => resolve(), reach() {}, ready, check: ready, end: () => resolve() })
     const timer = setTimeout(resolve, ms)
-    const leave = this.follow({
-      ...{ interest, format: 'plain', position },
-      tell: (event) => event !== null && resolve(),
-      ready: () => Promise.resolve(),
-      end: () => resolve(),
-    })
+    const gone = () => resolve()
+    over.addEventListener('abort', gone)
     await promise
+    over.removeEventListener('abort', gone)
     clearTimeout(timer)
     leave()
   }
@@ -79,135 +83,137 @@ export class Followers {
   /** Ends all: a follower that comes back goes on where it was. */
   close() {
     this.isClosed = true
-    clearTimeout(this.timer)
-    for (const follower of this.all) this.drop(follower, null)
+    this.drop(this.signMsByFollower.keys(), null)
   }
 
   private remove(follower: Follower) {
-    this.all.delete(follower)
+    this.signMsByFollower.delete(follower)
     this.caughtUp.delete(follower)
   }
 
-  private drop(follower: Follower, problem: Problem | null) {
-    if (!this.all.has(follower)) return
-    this.remove(follower)
-    follower.end(problem)
+  private drop(followers: Iterable<Follower>, problem: Problem | null) {
+    for (const follower of [...followers]) {
+      if (!this.signMsByFollower.has(follower)) continue
+      this.remove(follower)
+      follower.end(problem)
+    }
+  }
+
+  /** Whoever follows and is dropped comes back. A fault of ours it is not told; it is reported. */
+  private reasonOf(error: unknown): Problem | null {
+    if (error instanceof Problem) return error
+    this.service.onFault(error, this.service.newId())
+    return null
   }
 
   private async catchUp(follower: Follower) {
-    const { model, reader } = this.followed
-    while (this.all.has(follower)) {
-      const page = await readLog(model, reader, follower.interest.caller.tenant, follower.position)
+    const { interest } = follower
+    while (this.signMsByFollower.has(follower)) {
+      const page = await this.readPart(interest.caller.tenant, follower.position)
       if (follower.position < page.horizon) throw mustRefetch()
-      for (const change of page.changes) this.tell(follower, change)
+      for (const change of page.changes) {
+        const event = eventOf(change, interest)
+        if (event) follower.tell(eventBlock(event, this.tokenOf(change.seq), follower.format))
+      }
       follower.position = page.reached
-      if (page.reached >= page.head && this.join(follower)) return
+      if (page.reached >= page.head && this.join(follower, page.head)) return
       await follower.ready()
+      // However far behind it is, whoever else asks is answered in between.
+      await pause(0)
     }
   }
 
-  /** Takes in a follower who has had everything that the others have. */
-  private join(follower: Follower): boolean {
-    if (!this.all.has(follower)) return true
-    if (this.caughtUp.size === 0) this.position = follower.position
+  /** Takes in a follower who has had everything that the others have. Its position may be one that is still to come. */
+  private join(follower: Follower, head: Seq): boolean {
+    if (!this.signMsByFollower.has(follower)) return true
+    if (this.caughtUp.size === 0) this.position = head
     if (follower.position < this.position) return false
     this.caughtUp.add(follower)
-    follower.tell(null, this.tokenOf(follower.position))
-    if (this.caughtUp.size === 1) this.lookSoon(0)
+    follower.reach(positionBlock(this.tokenOf(follower.position)))
     return true
   }
 
-  private lookSoon(ms: number) {
-    clearTimeout(this.timer)
-    this.timer = setTimeout(() => void this.look(), ms)
-  }
-
+  /** Looks again and again, as long as somebody follows. */
   private async look() {
-    const { reader } = this.followed
-    try {
-      const generation = reader.generation()
-      if (generation !== this.generation) await this.spread()
-      this.generation = generation
-    } catch (error) {
-      // Whoever follows comes back, and is told then what is wrong.
-      for (const follower of [...this.caughtUp]) this.drop(follower, problemIn(error as Error))
-    }
-    if (!this.isClosed && this.caughtUp.size > 0) this.lookSoon(reader.newsPauseMs)
-  }
-
-  private async spread() {
-    const { model, reader } = this.followed
+    this.isLooking = true
     for (;;) {
-      const page = await readLog(model, reader, null, this.position)
-      const byTenant = Map.groupBy(this.caughtUp, ({ interest }) => interest.caller.tenant as string)
-      for (const change of page.changes) {
-        for (const follower of byTenant.get(change.tenant) ?? [])
-          if (change.seq > follower.position) this.tell(follower, change)
-      }
+      await pause(this.service.reader.newsPauseMs)
+      if (this.count === 0) break
+      await this.lookOnce().catch((error: unknown) => this.drop(this.caughtUp, this.reasonOf(error)))
+      this.giveSigns()
+    }
+    this.isLooking = false
+  }
+
+  private async lookOnce() {
+    if (this.caughtUp.size === 0) return
+    const generation = this.service.reader.generation()
+    if (generation !== this.generation) await this.spread()
+    this.generation = generation
+  }
+
+  /** Tells those who have caught up what has happened since. */
+  private async spread() {
+    while (this.caughtUp.size > 0) {
+      const page = await this.readPart(null, this.position)
+      for (const change of page.changes) this.tellOf(change)
       this.position = page.reached
-      for (const follower of this.caughtUp) if (follower.position < page.reached) follower.position = page.reached
-      if (page.reached >= page.head || this.caughtUp.size === 0) return
+      if (page.reached >= page.head) return
+      // What was told is on its way to those who read before there is more.
+      await pause(0)
     }
   }
 
-  private tell(follower: Follower, change: LoggedChange) {
-    const token = this.tokenOf(change.seq)
-    const text = this.textOf(change, follower, token)
-    if (text !== null) follower.tell(text, token)
+  private tellOf(change: LoggedChange) {
+    const made = new Map<string, Uint8Array>()
+    for (const audience of this.caughtUp.of(change)) {
+      const event = this.eventFor(change, audience, made)
+      if (event === null) continue
+      for (const follower of audience.followers) if (change.seq > follower.position) follower.tell(event)
+    }
+  }
+
+  /** `made` has what was made of the change for other audiences. */
+  private eventFor(change: LoggedChange, audience: Audience<Follower>, made: Map<string, Uint8Array>) {
+    const sight = sightOf(change, audience.interest)
+    if (sight === 'hidden') return null
+    const known = made.get(sight + audience.words)
+    if (known) return known
+    const event = eventOf(change, audience.interest, sight)
+    if (event === null) return null
+    const block = eventBlock(event, this.tokenOf(change.seq), audience.format)
+    made.set(sight + audience.words, block)
+    return block
+  }
+
+  /** Signs of life to those for whom it is time, with how far they were told. */
+  private giveSigns() {
+    const now = this.service.elapsed()
+    for (const [follower, ms] of this.signMsByFollower) {
+      if (ms > now) return
+      this.signMsByFollower.delete(follower)
+      this.signMsByFollower.set(follower, now + limits.signOfLifeMs)
+      const reached = this.caughtUp.has(follower) ? Math.max(this.position, follower.position) : follower.position
+      follower.reach(positionBlock(this.tokenOf(reached as Seq)))
+      follower.check().catch((error: unknown) => this.drop([follower], this.reasonOf(error)))
+    }
+  }
+
+  private readPart(tenant: string | null, after: Seq): Promise<LogPage> {
+    const { model, reader } = this.service
+    return readLog(model, reader, { tenant, after, bytesMax: partBytesMax })
   }
 
   private tokenOf(seq: Seq): string {
-    const position: Position = { epoch: this.followed.epoch, seq }
-    return this.followed.sealer.seal(position)
-  }
-
-  /** The texts of one change, which followers with the same interest share. */
-  private lastChange: LoggedChange | undefined
-  private texts = new Map<string, string | null>()
-
-  private textOf(change: LoggedChange, { interest, format }: Follower, token: string): string | null {
-    if (interest.id !== null && interest.id !== change.id) return null
-    if (change !== this.lastChange) {
-      this.lastChange = change
-      this.texts = new Map()
-    }
-    const key = interestKey(interest, format)
-    const known = this.texts.get(key)
-    if (known !== undefined) return known
-    const event = eventOf(change, interest)
-    const text = event && eventText(event, token, format)
-    this.texts.set(key, text)
-    return text
+    const position: Position = { epoch: this.service.epoch, seq }
+    return this.service.sealer.seal(position)
   }
 }
 
-const keyByInterest = new WeakMap<Interest, string>()
-
-function interestKey(interest: Interest, format: string): string {
-  const known = keyByInterest.get(interest)
-  if (known !== undefined) return known
-  const { caller, view, resource, fields } = interest
-  const names = fields?.map(({ name }) => name) ?? null
-  const key = JSON.stringify([callerIdentity(caller), view.version.date, resource?.name ?? null, names, format])
-  keyByInterest.set(interest, key)
-  return key
-}
-
-/** An event as JSON: as the feed's own shape, or as a CloudEvent (1.0.2, JSON format). */
-export function eventText(event: ChangeEvent, token: string, format: Follower['format']): string {
-  const { seq, time, resource, id, operation, version, changed, actor, request, record } = event
-  if (format === 'plain') return JSON.stringify({ position: token, ...event })
-  return JSON.stringify({
-    ...{ specversion: '1.0', id: String(seq), source: '/changes', type: `perigee.${resource}.${operation}` },
-    ...{ subject: `${resource}/${id}`, time, datacontenttype: 'application/json' },
-    data: { position: token, version, changed, actor, request, record },
-  })
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
 }
 
 export function mustRefetch(): Problem {
   return new Problem('must-refetch')
-}
-
-function problemIn(error: Error): Problem | null {
-  return error instanceof Problem ? error : null
 }

@@ -31,24 +31,27 @@ export interface TokenSealer {
 /** Whether a text may be a token: its body, and its seal. */
 export const tokenForm = /^([a-z0-9]{1,16}\.\d{1,15})\.([\w-]{12})$/
 
+interface Sealed {
+  readonly token: string
+  readonly position: Position
+}
+
 /** `sign` is a keyed hash (HMAC-SHA-256) of a text, as URL-safe text; 12 characters, 72 bits, of it are kept. */
 export function createTokenSealer(sign: (text: string) => string): TokenSealer {
   const sealOf = (body: string) => sign(`position:${body}`).slice(0, 12)
-  let lastBody = ''
-  let lastToken = ''
+  let last: Sealed | undefined
   // What was opened last is often opened again at once: by an edge, and by what it asks.
-  let lastOpened: { readonly token: string; readonly position: Position } | undefined
+  let lastOpened: Sealed | undefined
   return {
-    seal({ epoch, seq }) {
+    seal(position) {
+      const { epoch, seq } = position
+      if (last?.position.seq === seq && last.position.epoch === epoch) return last.token
       const body = `${epoch}.${seq}`
-      if (body !== lastBody) {
-        lastToken = `${body}.${sealOf(body)}`
-        lastBody = body
-      }
-      return lastToken
+      last = { token: `${body}.${sealOf(body)}`, position }
+      return last.token
     },
     open(token) {
-      if (token === lastToken) return parse(lastBody)
+      if (token === last?.token) return last.position
       if (token === lastOpened?.token) return lastOpened.position
       const match = tokenForm.exec(token)
       if (!match?.[1] || !match[2] || !sameText(sealOf(match[1]), match[2])) return null

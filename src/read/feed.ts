@@ -67,13 +67,19 @@ export interface LogPage {
   readonly horizon: Seq
 }
 
-/**
- * The changes after a position, at most `limits.feedScanRowsMax` of them: of one tenant, or of all for a node that
- * serves many followers from one look at its log.
- */
-export async function readLog(model: Model, reader: Reader, tenant: string | null, after: Seq): Promise<LogPage> {
+/** Which part of the log is read. */
+export interface LogPart {
+  /** Null for the changes of all, for a node that serves many followers from one look at its log. */
+  readonly tenant: string | null
+  readonly after: Seq
+  /** About the bytes of its records. One change is read however large it is. */
+  readonly bytesMax: number
+}
+
+/** The changes after a position, at most `limits.feedScanRowsMax` of them. */
+export async function readLog(model: Model, reader: Reader, { tenant, after, bytesMax }: LogPart): Promise<LogPage> {
   const sql = logSql(model, tenant !== null)
-  const rows = await reader.rows(sql, [after, limits.feedScanRowsMax, ...(tenant === null ? [] : [tenant])])
+  const rows = await reader.rows(sql, [after, limits.feedScanRowsMax, bytesMax, ...(tenant === null ? [] : [tenant])])
   const facts = rows.at(-1)
   assert(facts, 'a page of the log always has its facts')
   const changes = rows.slice(0, -1).map(changeOf)
@@ -95,12 +101,12 @@ function logSql(model: Model, ofOneTenant: boolean): string {
   const texts = textByModel.get(model) ?? new Map<boolean, string>()
   const known = texts.get(ofOneTenant)
   if (known) return known
-  const where = ofOneTenant ? 'tenant = ?3 and seq > ?1' : 'seq > ?1'
+  const where = ofOneTenant ? 'tenant = ?4 and seq > ?1' : 'seq > ?1'
   // What a page holds in memory is bounded: it ends with the change that passes the bytes.
   const preceding = 'rows between unbounded preceding and 1 preceding'
   const bytes = `coalesce(sum(coalesce(octet_length(image), 0)) over (order by seq ${preceding}), 0)`
   const found = `with found as materialized (select seq, ${bytes} as bytes from changes where ${where} order by seq limit ?2)`
-  const page = `select ${changeColumns(model)} from found f cross join changes c on c.seq = f.seq where f.bytes < ${limits.feedBytesMax} order by c.seq`
+  const page = `select ${changeColumns(model)} from found f cross join changes c on c.seq = f.seq where f.bytes < ?3 order by c.seq`
   const position = 'coalesce((select max(seq) from changes), 0)'
   const horizon = "coalesce((select cast(value as integer) from meta where name = 'horizon'), 0)"
   const facts = `${position}, ${horizon}, (select count(*) from found)${', null'.repeat(9)}`
@@ -135,30 +141,40 @@ function textOf(value: Value | undefined): string | null {
   return typeof value === 'string' ? value : null
 }
 
-/** A change as a follower sees it; null where it is none of the follower's. */
-export function eventOf(change: LoggedChange, interest: Interest): ChangeEvent | null {
-  const { caller, view, resource: only, id, fields } = interest
-  if (change.tenant !== caller.tenant || (id !== null && change.id !== id)) return null
-  if (only ? only.resource.name !== change.resource : !hasResource(view, change.resource)) return null
-  const shown = only ?? otherOf(view, change.resource)
-  const rule = resolve(shown.resource.access.read, caller)
-  const isShown = mayRead(change.image, rule, shown.resource, caller)
+/** What a change does to what a follower sees: it shows the record, takes it away, or is none of the follower's. */
+export type Sight = 'shown' | 'gone' | 'hidden'
+
+export function sightOf(change: LoggedChange, interest: Interest): Sight {
+  const { caller, id } = interest
+  if (change.tenant !== caller.tenant || (id !== null && change.id !== id)) return 'hidden'
+  const view = viewOf(change, interest)
+  if (view === null) return 'hidden'
+  const rule = resolve(view.resource.access.read, caller)
+  if (mayRead(change.image, rule, view.resource, caller)) return 'shown'
+  return mayRead(change.previous, rule, view.resource, caller) ? 'gone' : 'hidden'
+}
+
+/**
+ * A change as a follower sees it; null where it is none of the follower's. Of the caller only the sight is in it: those
+ * who see the same of a change are told the same.
+ */
+export function eventOf(
+  change: LoggedChange,
+  interest: Interest,
+  sight: Sight = sightOf(change, interest),
+): ChangeEvent | null {
+  const shown = sight === 'hidden' ? null : viewOf(change, interest)
+  if (shown === null) return null
   const { seq, time, version, actor, request } = change
   const told = { seq, time, resource: shown.name, id: change.id, version, actor, request }
-  if (isShown) {
-    const changed = change.changed && changedNames(shown, change.changed)
-    return { ...told, operation: change.operation, changed, record: recordOf(change.image, shown, fields) }
-  }
-  if (!mayRead(change.previous, rule, shown.resource, caller)) return null
-  return { ...told, operation: 'delete', changed: null, record: null }
+  if (sight === 'gone') return { ...told, operation: 'delete', changed: null, record: null }
+  const changed = change.changed && changedNames(shown, change.changed)
+  return { ...told, operation: change.operation, changed, record: recordOf(change.image, shown, interest.fields) }
 }
 
-function hasResource(view: View, name: string): boolean {
-  return [...view.resources.values()].some(({ resource }) => resource.name === name)
-}
-
-function otherOf(view: View, name: string): ResourceView {
-  const [any] = view.resources.values()
-  assert(any, 'a view has resources')
-  return any.other(name)
+/** The resource of a change as a follower's version shows it; null where the follower has not asked for it. */
+function viewOf({ resource }: LoggedChange, { view, resource: only }: Interest): ResourceView | null {
+  if (only) return only.resource.name === resource ? only : null
+  for (const each of view.resources.values()) if (each.resource.name === resource) return each
+  return null
 }

@@ -39,6 +39,8 @@ export const limits = {
   /** Followers of one node, and what may wait for one of them to read it before it is cut off. */
   followersMax: 10_000,
   followerBytesMax: 1_048_576,
+  /** Between two signs of life of a stream, at which its key is checked as well. */
+  signOfLifeMs: 20_000,
 
   webhooksPerTenantMax: 50,
   webhookUrlCharsMax: 2_048,

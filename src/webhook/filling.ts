@@ -67,7 +67,8 @@ export class Filling {
     const { model, reader, primary } = this.options
     const [first] = group
     if (!first) return false
-    const { changes, horizon, reached, head } = await readLog(model, reader, first.webhook.tenant, first.from)
+    const part = { tenant: first.webhook.tenant, after: first.from, bytesMax: limits.feedBytesMax }
+    const { changes, horizon, reached, head } = await readLog(model, reader, part)
     for (const { webhook } of group) {
       if (first.from < horizon) {
         const reason =

@@ -1,8 +1,11 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { rmSync, writeFileSync } from 'node:fs'
+import { rmSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { createClient } from '@libsql/client'
 import { runCommand } from '../support/command.ts'
+import { LogFollower } from '../support/follower.ts'
 import { type Replicated, replicated, until, writePairs } from '../support/replicated.ts'
+import { follow } from '../support/stream.ts'
 
 setDefaultTimeout(60_000)
 
@@ -251,6 +254,66 @@ describe('an edge', () => {
     await Promise.all(inFlight)
     expect(await ended).toBe(0)
     expect(processes.filter(isAlive)).toEqual([])
+  })
+})
+
+describe('the feed of an edge', () => {
+  test('is read from its copy: the primary is asked for none of it', async () => {
+    const edge = await world.edge()
+    await edge.ready()
+    const start = await newUser()
+    const stream = await follow(`${edge.url}/changes?after=${start.token}&resource=users`)
+    await stream.opened
+    const waiting = edge.call('GET', `/changes?after=${start.token}&resource=users&wait=20`)
+    const made = [await newUser(), await newUser(edge.call)]
+    for (const { id, token } of made) {
+      const { data, id: position } = await stream.next()
+      expect([data.id, position]).toEqual([id, token])
+    }
+    expect((await waiting).body.data[0].id).toBe(made[0]?.id)
+    const page = await edge.call('GET', `/changes?after=${start.token}&resource=users`)
+    expect(page.body.data.map(({ id }: { id: string }) => id)).toEqual(made.map(({ id }) => id))
+    expect((await world.call('GET', '/metrics')).text).not.toContain('route="/changes"')
+    expect(await edge.metric('perigee_followers')).toBe(1)
+    const ended = edge.end('SIGTERM')
+    await stream.ended
+    expect(await ended).toBe(0)
+    expect(edge.complaints()).toBe('')
+  })
+
+  test('goes on from the copy that takes the place of another, and nobody begins anew', async () => {
+    const edge = await world.edge()
+    const { epoch } = await edge.ready()
+    const follower = new LogFollower({ urls: [edge.url], key: world.key, random: () => 0 })
+    const following = follower.run()
+    const pairs = writePairs(world.call, 'followed')
+    await until(
+      () => follower.events > 10,
+      () => 'nothing is followed',
+    )
+    for (const file of [edge.copyFile(1), `${edge.copyFile(1)}-wal`])
+      writeFileSync(file, Buffer.alloc(statSync(file).size, 'garbage'), { flag: 'r+' })
+    await until(
+      async () => (await edge.health()).replicator?.bootstraps === 2,
+      () => 'no other copy was made',
+    )
+    await edge.ready()
+    const before = follower.events
+    await until(
+      () => follower.events > before + 10 && follower.streams > 1,
+      () => `it does not go on: ${follower.streams} streams`,
+    )
+    await pairs.stop()
+    const { position } = (await world.call('GET', '/readyz')).body
+    await until(
+      () => follower.hasReached(epoch, position),
+      () => `it does not reach ${position}`,
+    )
+    follower.stop()
+    await following
+    expect([follower.complaints, follower.snapshots]).toEqual([[], 1])
+    expect(follower.differencesFrom(join(world.sqld.folder, 'dbs', 'default', 'data'))).toEqual([])
+    expect(await edge.end('SIGTERM')).toBe(0)
   })
 })
 

@@ -11,6 +11,8 @@ export interface Stream {
   /** Resolves when the server has told where it starts. */
   readonly opened: Promise<void>
   readonly ended: Promise<void>
+  /** The last position that the server has told. */
+  readonly position: string
   /** The next event that has data. */
   next(): Promise<StreamEvent>
   close(): void
@@ -25,6 +27,7 @@ export async function follow(url: string, headers: Readonly<Record<string, strin
   const events: StreamEvent[] = []
   const waiting: ((event: StreamEvent) => void)[] = []
   const opened = Promise.withResolvers<void>()
+  let position = ''
   const take = (block: string) => {
     const fields = Object.fromEntries(
       block.split('\n').flatMap((line) => {
@@ -32,7 +35,10 @@ export async function follow(url: string, headers: Readonly<Record<string, strin
         return at > 0 ? [[line.slice(0, at), line.slice(at + 2)]] : []
       }),
     )
-    if (fields.id) opened.resolve()
+    if (fields.id) {
+      position = fields.id
+      opened.resolve()
+    }
     if (fields.data === undefined) return
     const event = { id: fields.id ?? '', event: fields.event ?? 'message', data: JSON.parse(fields.data) }
     const next = waiting.shift()
@@ -53,6 +59,9 @@ export async function follow(url: string, headers: Readonly<Record<string, strin
   return {
     opened: opened.promise,
     ended,
+    get position() {
+      return position
+    },
     next: () => {
       const event = events.shift()
       return event ? Promise.resolve(event) : new Promise((resolve) => waiting.push(resolve))
