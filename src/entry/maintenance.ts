@@ -1,12 +1,14 @@
 import { compactLog, stepFanout, sweepIdempotency } from '../write/maintenance.ts'
 import type { Node } from './node.ts'
+import { forgetOthers, keepProjection } from './projections.ts'
 
 const fanoutPollMs = 250
 const sweepPauseMs = 3_600_000
 
 /**
- * The work that no request waits for: queued fan-outs, as soon as there are any; expired idempotency keys, and what the
- * log need not keep longer than `logDays`, once an hour. Each step is one small batch between others. A step that fails, of a full disk say, is told and tried again.
+ * The work that no request waits for: queued fan-outs, and what read models have to read, as soon as there are any;
+ * expired idempotency keys, and what the log need not keep longer than `logDays`, once an hour. Each step is one small
+ * batch between others. A step that fails, of a full disk say, is told and tried again.
  */
 export function runMaintenance(node: Node, logDays: number): { stop(): void; readonly stopped: Promise<void> } {
   let isStopping = false
@@ -27,7 +29,7 @@ export function runMaintenance(node: Node, logDays: number): { stop(): void; rea
   async function follow(step: () => Promise<number>) {
     while (!isStopping) {
       const wait = await step().catch((error: Error) => {
-        console.error(`perigee: maintenance: ${error.message}`)
+        tell(`maintenance: ${error.message}`)
         return 5_000
       })
       if (!isStopping) await pause(wait)
@@ -48,9 +50,15 @@ export function runMaintenance(node: Node, logDays: number): { stop(): void; rea
     compactedTo = to ?? 0
     return to === null ? sweepPauseMs : 10
   })
+  const forgetting = forgetOthers(node).catch((error: Error) => tell(`maintenance: ${error.message}`))
+  const projections = node.model.projections.map((each) => follow(keepProjection(each, node, tell)))
   const stop = () => {
     isStopping = true
     for (const end of pauses) end()
   }
-  return { stop, stopped: Promise.all([fanout, sweep, compaction]).then(() => undefined) }
+  return { stop, stopped: Promise.all([fanout, sweep, compaction, forgetting, ...projections]).then(() => undefined) }
+}
+
+function tell(sentence: string) {
+  console.error(`perigee: ${sentence}`)
 }

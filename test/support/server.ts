@@ -41,10 +41,16 @@ export function temporaryFolder(): { path: string; remove(): void } {
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) }
 }
 
-/** Over a file, or over the `libsql` server. */
-export async function testServer(
-  given: Partial<Pick<Settings, 'publicTenant' | 'allowedOrigins' | 'libsql'>> = {},
-): Promise<TestServer> {
+/** Its read models stand still: what they write by themselves would come between the changes that a test counts. */
+const stillModel = { ...model, projections: [] }
+
+/** Over a file, or over the `libsql` server; with `follows`, its read models follow. */
+export async function testServer({
+  follows = false,
+  ...given
+}: Partial<Pick<Settings, 'publicTenant' | 'allowedOrigins' | 'libsql'>> & {
+  follows?: boolean
+} = {}): Promise<TestServer> {
   const folder = temporaryFolder()
   const settings: Settings = {
     port: 0,
@@ -59,7 +65,7 @@ export async function testServer(
     ...given,
   }
   await storeOf(settings).migrate()
-  const server = await startServer(settings, model)
+  const server = await startServer(settings, follows ? model : stillModel)
   const { node } = server
   const makeKey: TestServer['key'] = async ({
     tenant = 'demo',
