@@ -140,6 +140,14 @@ A contract is what a version of the API promises its clients. They are kept unde
            with code 1 then. It is part of "bun run check"`,
     run: contracts,
   },
+  projections: {
+    usage: `bun run projections
+bun run projections rebuild NAME
+Lists the read models: what each does, the position of the log that it has read, and how many changes it is behind.
+  rebuild  makes the rows of one anew from the records, beside those that serve, and puts them in their place. A server may
+           run; stopped, it is gone on with by the next one, or by this command`,
+    run: projections,
+  },
   audit: {
     usage: `bun run audit [--repair]
 Compares every derived column with its truth and prints what drifted; with --repair, sets it right.
@@ -203,6 +211,16 @@ async function keys(args: string[]) {
     if (!id) throw new UsageError('keys', 'Name the id of the key, as "keys list" shows it.')
     await keysRevoke(id)
   } else throw new UsageError('keys', 'The actions are create, list, pin ID VERSION and revoke ID.')
+}
+
+async function projections(args: string[]) {
+  const [action, name, ...rest] = options('projections', args, {}, true).positionals
+  const { projectionsList, projectionsRebuild } = await actions()
+  if (action === undefined) await projectionsList()
+  else if (action === 'rebuild' && rest.length === 0) {
+    if (!name) throw new UsageError('projections', 'Name the read model, as "projections" lists it.')
+    await projectionsRebuild(name)
+  } else throw new UsageError('projections', 'The actions are rebuild NAME, and none to list.')
 }
 
 async function contracts(args: string[]) {

@@ -2,7 +2,7 @@ import { Problem } from '../problem.ts'
 import { readRecord } from '../read/page.ts'
 import { planRecord } from '../read/plan.ts'
 import type { Caller, TenantId } from '../schema/access.ts'
-import { toStored } from '../schema/field.ts'
+import { idOfHash, toStored } from '../schema/field.ts'
 import { limits } from '../schema/limits.ts'
 import type { Model } from '../schema/model.ts'
 import { buildViews, type View } from '../version/view.ts'
@@ -160,11 +160,8 @@ class Importer {
   }
 }
 
-/** A UUID of version 7 whose time is the start of 2026 and whose other bits are the hash of what it stands for. */
 function idOf(kind: string, name: string): string {
-  const hex = new Bun.CryptoHasher('sha256').update(`${kind}:${name}`).digest('hex')
-  const variant = '89ab'[Number.parseInt(hex[3] ?? '0', 16) & 3]
-  return `019b7707-e800-7${hex.slice(0, 3)}-${variant}${hex.slice(4, 7)}-${hex.slice(7, 19)}`
+  return idOfHash(new Bun.CryptoHasher('sha256').update(`${kind}:${name}`).digest('hex'))
 }
 
 /** Packages that name nobody are written by this user. */

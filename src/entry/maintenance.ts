@@ -1,6 +1,7 @@
 import { sweepDeliveries } from '../webhook/queue.ts'
 import { compactLog, stepFanout, sweepIdempotency } from '../write/maintenance.ts'
 import type { Node } from './node.ts'
+import { forgetOthers, keepProjection } from './projections.ts'
 import type { Settings } from './settings.ts'
 
 const fanoutPollMs = 250
@@ -10,9 +11,9 @@ const sweepPauseMs = 3_600_000
 export type Retention = Pick<Settings, 'logDays' | 'deliveryDays'>
 
 /**
- * The work that no request waits for: queued fan-outs, as soon as there are any; expired idempotency keys, and what the
- * log and the deliveries of webhooks need not keep longer, once an hour. Each step is one small batch between others. A
- * step that fails, of a full disk say, is told and tried again.
+ * The work that no request waits for: queued fan-outs, and what read models have to read, as soon as there are any;
+ * expired idempotency keys, and what the log and the deliveries of webhooks need not keep longer, once an hour. Each step
+ * is one small batch between others. A step that fails, of a full disk say, is told and tried again.
  */
 export function runMaintenance(
   node: Node,
@@ -36,7 +37,7 @@ export function runMaintenance(
   async function follow(step: () => Promise<number>) {
     while (!isStopping) {
       const wait = await step().catch((error: Error) => {
-        console.error(`perigee: maintenance: ${error.message}`)
+        tell(`maintenance: ${error.message}`)
         return 5_000
       })
       if (!isStopping) await pause(wait)
@@ -59,11 +60,20 @@ export function runMaintenance(
   const deliveries = follow(async () =>
     (await sweepDeliveries(daysAgo(deliveryDays), node.reader, node.primary)) ? 10 : sweepPauseMs,
   )
+  const forgetting = forgetOthers(node).catch((error: Error) => tell(`maintenance: ${error.message}`))
+  const projections = node.model.projections.map((each) => follow(keepProjection(each, node, tell)))
   const stop = () => {
     isStopping = true
     for (const end of pauses) end()
   }
-  return { stop, stopped: Promise.all([fanout, sweep, compaction, deliveries]).then(() => undefined) }
+  return {
+    stop,
+    stopped: Promise.all([fanout, sweep, compaction, deliveries, forgetting, ...projections]).then(() => undefined),
+  }
+}
+
+function tell(sentence: string) {
+  console.error(`perigee: ${sentence}`)
 }
 
 function daysAgo(days: number): string {

@@ -2,6 +2,7 @@ import type { Trigger } from '../log/triggers.ts'
 import { model } from '../model/index.ts'
 import { limits } from '../schema/limits.ts'
 import { sqlViews } from '../version/sql-views.ts'
+import { lagsOf } from '../write/projection.ts'
 import { migrateWhole } from './backfill.ts'
 import { type RunningServer, startServer } from './bun.ts'
 import { type RunningEdge, startEdge } from './edge.ts'
@@ -225,6 +226,23 @@ export async function keysList() {
 export async function keysRevoke(id: string) {
   await withNode((node) => revokeKey(node.primary, id))
   console.log(`Revoked ${id}. Servers stop taking it within ${limits.keyTrustMsMax / 1_000} seconds.`)
+}
+
+export async function projectionsList() {
+  const lags = await withNode(async ({ reader }) => lagsOf(model.projections, reader))
+  if (lags.length === 0) console.error('The model has no read model.')
+  for (const { name, phase, seq, changes } of lags) {
+    const does = phase === null ? 'not begun' : phase === 'follow' ? 'follows' : `is made anew (${phase})`
+    console.log([name, does, seq, `${changes} change(s) behind`].join('\t'))
+  }
+}
+
+export async function projectionsRebuild(name: string) {
+  const projection = model.projections.find((each) => each.name === name)
+  const names = model.projections.map((each) => each.name).join(', ')
+  if (!projection) throw new CommandError(`There is no read model "${name}"; there are ${names || 'none'}.`)
+  const { seq } = await withNode(async (node) => (await import('./projections.ts')).rebuildProjection(projection, node))
+  console.log(`The read model ${name} was made anew; it is at change ${seq}.`)
 }
 
 export async function audit(repair: boolean) {

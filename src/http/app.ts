@@ -5,6 +5,7 @@ import { limits } from '../schema/limits.ts'
 import { andThen, type Soon } from '../soon.ts'
 import type { Reader } from '../store/reader.ts'
 import { buildViews, type View } from '../version/view.ts'
+import { lagsOf } from '../write/projection.ts'
 import { createAuthenticate } from './auth.ts'
 import { hasLongBody } from './body.ts'
 import { allowOrigin, optionsHeaders } from './cors.ts'
@@ -14,12 +15,12 @@ import { Followers } from './followers.ts'
 import { hasSoundHost } from './guard.ts'
 import { KeptAnswers } from './kept-answers.ts'
 import { livesOf, tellLife } from './life.ts'
-import { metric } from './metrics.ts'
+import { metric, projectionLines } from './metrics.ts'
 import { viewNamed } from './negotiation.ts'
 import { baseHeaders, jsonHeaders, problemResponse } from './present.ts'
 import type { Peers } from './rate-limits.ts'
 import { historyHandler, keptResponse, listHandler, recordHandler } from './reads.ts'
-import type { AppOptions, Local, Service, Through } from './service.ts'
+import { type AppOptions, type Local, readMethods, type Service, type Through } from './service.ts'
 import { webhookRoutes } from './webhooks.ts'
 import { batchHandler, writeHandler } from './writes.ts'
 
@@ -133,23 +134,28 @@ function addResources(hono: Hono, service: Service, followers: Followers, alias:
   const views = [...service.views.values()].filter((view) => alias === null || view.version.alias === alias)
   for (const name of new Set(views.flatMap((view) => [...view.resources.keys()]))) {
     const [list, one, history] = [`/${name}`, `/${name}/:id`, `/${name}/:id/history`]
+    const isReadOnly = views.every((view) => view.resources.get(name)?.resource.isReadOnly !== false)
     const on = (method: string, route: string, handler: Handler) =>
       hono.on(method, prefix + route, measured(service, route, handler))
     on('GET', list, listHandler(service, name, alias, list))
+    on('GET', one, recordHandler(service, name, alias, one))
+    on('GET', history, historyHandler(service, name, alias, history))
+    refuseOthers(hono, prefix + history, readMethods)
+    if (isReadOnly) {
+      for (const path of [list, one]) refuseOthers(hono, prefix + path, readMethods)
+      continue
+    }
     on('POST', list, writeHandler(service, name, alias, 'create'))
     refuseOthers(hono, prefix + list, 'GET, HEAD, POST, OPTIONS')
-    on('GET', one, recordHandler(service, name, alias, one))
     on('PUT', one, writeHandler(service, name, alias, 'replace'))
     on('PATCH', one, writeHandler(service, name, alias, 'patch'))
     on('DELETE', one, writeHandler(service, name, alias, 'delete'))
     refuseOthers(hono, prefix + one, 'GET, HEAD, PUT, PATCH, DELETE, OPTIONS')
-    on('GET', history, historyHandler(service, name, alias, history))
-    refuseOthers(hono, prefix + history, 'GET, HEAD, OPTIONS')
   }
   hono.post(`${prefix}/batch`, measured(service, '/batch', batchHandler(service, alias)))
   refuseOthers(hono, `${prefix}/batch`, 'POST, OPTIONS')
   hono.get(`${prefix}/changes`, measured(service, '/changes', feedHandler(service, followers, alias)))
-  refuseOthers(hono, `${prefix}/changes`, 'GET, HEAD, OPTIONS')
+  refuseOthers(hono, `${prefix}/changes`, readMethods)
 }
 
 function addWebhooks(hono: Hono, service: Service, alias: string | null) {
@@ -201,6 +207,7 @@ function addOperations(hono: Hono, service: Service, followers: Followers) {
       primary: primary?.stats() ?? null,
       kept: service.answers,
       more: [
+        ...projectionLines(seq === null ? [] : await lagsOf(service.model.projections, reader), service.now()),
         ...metric('perigee_followers', 'gauge', 'Streams, and requests that wait for changes.', followers.count),
         ...(through?.metrics(seq === null ? null : { epoch, seq }) ?? []),
         ...(service.shared?.numbers.lines() ?? []),
@@ -211,7 +218,7 @@ function addOperations(hono: Hono, service: Service, followers: Followers) {
       headers: { ...baseHeaders, 'Content-Type': 'text/plain; version=0.0.4', 'Cache-Control': 'no-store' },
     })
   })
-  for (const path of ['/livez', '/readyz', '/metrics']) refuseOthers(hono, path, 'GET, HEAD, OPTIONS')
+  for (const path of ['/livez', '/readyz', '/metrics']) refuseOthers(hono, path, readMethods)
 }
 
 async function positionOf(reader: Reader): Promise<Seq> {

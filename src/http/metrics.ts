@@ -1,5 +1,6 @@
 import { limits } from '../schema/limits.ts'
 import type { PrimaryStats } from '../store/primary.ts'
+import type { Lag } from '../write/projection.ts'
 import type { KeptAnswers } from './kept-answers.ts'
 
 /** Upper bounds of the latency histogram, in seconds. */
@@ -123,6 +124,28 @@ function writerLines({ waiting, groups, batches }: PrimaryStats): string[] {
     ...metric('perigee_writes_waiting', 'gauge', help, waiting),
     ...metric('perigee_commit_groups_total', 'counter', 'Transactions committed; one fsync each.', groups),
     ...metric('perigee_commit_batches_total', 'counter', 'Batches that went into them.', batches),
+  ]
+}
+
+/** What is known of the read models; `now` is in milliseconds since 1970. */
+export function projectionLines(lags: readonly Lag[], now: number): string[] {
+  const gauge = (name: string, help: string, of: (lag: Lag) => number) => [
+    `# HELP perigee_projection_${name} ${help}`,
+    `# TYPE perigee_projection_${name} gauge`,
+    ...lags.map((lag) => `perigee_projection_${name}{projection="${lag.name}"} ${of(lag)}`),
+  ]
+  if (lags.length === 0) return []
+  const seconds = ({ since }: Lag) => (since === null ? 0 : Math.max(0, (now - Date.parse(since)) / 1_000))
+  return [
+    ...gauge(
+      'lag_changes',
+      `Changes of its sources that a read model has not read, ${limits.lagChangesMax} at most.`,
+      ({ changes }) => changes,
+    ),
+    ...gauge('lag_seconds', 'How long ago the first of them was made.', seconds),
+    ...gauge('rebuilding', 'Whether its rows are being made anew, beside those that serve.', ({ phase }) =>
+      phase === 'follow' ? 0 : 1,
+    ),
   ]
 }
 

@@ -25,6 +25,7 @@ const resourceOperations = [
   deleteRoute,
   historyRoute,
 ] as const
+const readOperations = [listRoute, readRoute, historyRoute] as const
 
 const documents = new WeakMap<View, string>()
 
@@ -64,7 +65,8 @@ function ofVersion(draft: Draft, parts: Parts): Route[] {
   const { resources, version } = draft.view
   const ofResources = [...resources.values()].flatMap((each) => {
     const subject = subjectOf(draft, each, parts)
-    return resourceOperations.map((operation) => operation(subject))
+    const operations = each.resource.isReadOnly ? readOperations : resourceOperations
+    return operations.map((operation) => operation(subject))
   })
   const routes = [...ofResources, batchRoute(draft, parts), changesRoute(draft, parts), ...webhookRoutes(draft, parts)]
   return version.deprecated === null ? routes : routes.map((route) => ({ ...route, deprecated: true }))

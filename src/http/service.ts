@@ -93,6 +93,9 @@ export interface ReadAnswer {
   kept?: { readonly token: string; whole?: Headers; unchanged?: Headers }
 }
 
+/** What a path that is only read takes. */
+export const readMethods = 'GET, HEAD, OPTIONS'
+
 /** A resource of the view, by its public name. */
 export function resourceOf(view: View, name: string): ResourceView {
   const found = view.resources.get(name)

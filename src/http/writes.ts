@@ -14,7 +14,7 @@ import { changedGroups, groupsHeader } from './cache-groups.ts'
 import { requireServed, tellLife } from './life.ts'
 import { chooseView, parseCondition, parseIdempotencyKey, requestIdOf } from './negotiation.ts'
 import { baseHeaders, jsonHeaders, serverTiming } from './present.ts'
-import { resourceOf, type Service } from './service.ts'
+import { readMethods, resourceOf, type Service } from './service.ts'
 
 export function writeHandler(service: Service, name: string, alias: string | null, kind: CommandKind) {
   return writing(
@@ -23,6 +23,7 @@ export function writeHandler(service: Service, name: string, alias: string | nul
     kind === 'patch' ? mergePatchType : kind === 'delete' ? null : jsonType,
     (c, view, bytes, source) => {
       const resource = resourceOf(view, name)
+      if (resource.resource.isReadOnly) throw new Problem('method-not-allowed', { headers: { Allow: readMethods } })
       const { headers } = c.req.raw
       const id = kind === 'create' ? service.newId() : parseId(c.req.param('id'))
       const condition = parseCondition(headers.get('if-match'), headers.get('if-none-match'), kind)

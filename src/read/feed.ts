@@ -1,13 +1,14 @@
 import type { Seq } from '../log/position.ts'
 import { assert } from '../problem.ts'
 import { type Caller, resolve } from '../schema/access.ts'
+import type { Image } from '../schema/image.ts'
 import { limits } from '../schema/limits.ts'
 import type { Model } from '../schema/model.ts'
 import type { ShapeField } from '../schema/shape.ts'
 import type { Reader, Row } from '../store/reader.ts'
 import type { Json, Value } from '../value.ts'
 import type { ResourceView, View } from '../version/view.ts'
-import { changedNames, type Image, mayRead, parsed, recordOf } from './image.ts'
+import { changedNames, mayRead, parsed, recordOf } from './image.ts'
 
 /**
  * The log as callers follow it: from a position on, every change that a caller may see, in order, as its version of the

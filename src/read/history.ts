@@ -1,10 +1,11 @@
 import type { Seq } from '../log/position.ts'
 import { type Caller, predicateSql, resolve } from '../schema/access.ts'
+import type { Image } from '../schema/image.ts'
 import type { Reader, Row } from '../store/reader.ts'
 import type { Value } from '../value.ts'
 import type { ResourceView } from '../version/view.ts'
 import { type CursorSigner, openCursor, sealCursor } from './cursor.ts'
-import { changedNames, type Image, parsed, recordOf } from './image.ts'
+import { changedNames, parsed, recordOf } from './image.ts'
 import { joined, type Page } from './page.ts'
 import { positionSql } from './sql.ts'
 

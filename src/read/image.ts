@@ -1,15 +1,13 @@
 import { assert } from '../problem.ts'
 import { type Caller, type Predicate, predicateHolds } from '../schema/access.ts'
 import { evaluate } from '../schema/evaluate.ts'
-import { type Expression, leavesOf } from '../schema/expression.ts'
-import { toJson, toStored } from '../schema/field.ts'
+import type { Expression } from '../schema/expression.ts'
+import { toStored } from '../schema/field.ts'
+import { columnIn, columnsIn, type Image } from '../schema/image.ts'
 import type { Resource } from '../schema/model.ts'
 import type { ShapeField } from '../schema/shape.ts'
 import type { Json, Value } from '../value.ts'
 import type { ResourceView } from '../version/view.ts'
-
-/** A record as the log keeps it after a change: its columns, as JSON. */
-export type Image = Readonly<Record<string, Json>>
 
 /** JSON that the log keeps as text. */
 export function parsed<T>(value: Value | undefined): T | null {
@@ -26,22 +24,6 @@ export function mayRead(image: Image | null, rule: Predicate, resource: Resource
     return field && value !== null ? toStored(field, value) : null
   }
   return predicateHolds(rule, stored, caller.kind === 'user' ? caller.subject : null)
-}
-
-/**
- * What a column has in an image. What the log wrote before the column was there is made of the columns whose place it
- * took, or has its default.
- */
-function columnIn(image: Image, name: string, { fields, origins }: Resource): Json {
-  if (Object.hasOwn(image, name)) return image[name] ?? null
-  const origin = origins.get(name)?.find((each) => columnsIn(each).some((column) => Object.hasOwn(image, column)))
-  if (origin) return evaluate(origin, (leaf) => (leaf.op === 'column' ? (image[leaf.name] ?? null) : null))
-  const field = fields.get(name)
-  return field?.fallback === undefined ? null : toJson(field, field.fallback)
-}
-
-export function columnsIn(expression: Expression): string[] {
-  return leavesOf(expression).flatMap((leaf) => (leaf.op === 'column' ? [leaf.name] : []))
 }
 
 /** The record of an image, as a version shows it. */

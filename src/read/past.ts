@@ -2,10 +2,11 @@ import { type Position, type Seq, type TokenSealer, tokenForm } from '../log/pos
 import { Problem } from '../problem.ts'
 import { type Caller, resolve } from '../schema/access.ts'
 import { parseInstant } from '../schema/field.ts'
+import type { Image } from '../schema/image.ts'
 import type { ShapeField } from '../schema/shape.ts'
 import type { Reader } from '../store/reader.ts'
 import type { ResourceView } from '../version/view.ts'
-import { type Image, mayRead, parsed, recordOf } from './image.ts'
+import { mayRead, parsed, recordOf } from './image.ts'
 import type { Found } from './page.ts'
 
 export const momentExpected =

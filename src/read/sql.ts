@@ -1,6 +1,7 @@
 import { assert } from '../problem.ts'
 import { type Caller, predicateSql, type Rule, resolve } from '../schema/access.ts'
 import { type Field, type FieldKind, quoted } from '../schema/field.ts'
+import { columnsIn } from '../schema/image.ts'
 import { limits } from '../schema/limits.ts'
 import type { Resource } from '../schema/model.ts'
 import { Parameters, ShapeCache, type Text } from '../store/text.ts'
@@ -15,7 +16,6 @@ import {
   type SqlValue,
 } from '../version/expression-sql.ts'
 import type { Filter } from './filter.ts'
-import { columnsIn } from './image.ts'
 import type { Include } from './include.ts'
 import type { SortKey } from './names.ts'
 import type { ListPlan, ReadPlan, RecordPlan } from './plan.ts'

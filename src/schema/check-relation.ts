@@ -1,4 +1,5 @@
 import { getTableConfig, type SQLiteColumn } from 'drizzle-orm/sqlite-core'
+import { checkLink } from './check-projection.ts'
 import { columnsOf, isName, nameRule } from './check-table.ts'
 import { type IdentifiedTable, type IdentityField, identityFields } from './columns.ts'
 import type { DerivedDeclaration } from './derived.ts'
@@ -12,6 +13,7 @@ export function* checkRelation(
   declared: ResourceDeclaration,
   name: string,
   relation: RelationDeclaration,
+  { resources }: ModelDeclaration,
   names: Names,
 ): Generator<string> {
   const where = `${declared.name}.${name}`
@@ -24,7 +26,9 @@ export function* checkRelation(
   for (const [table, column, to] of linksOf(declared, relation, target)) {
     const from = names.get(table)
     if (!from) return yield `${where}: its joining table is no resource of the model.`
-    if (!refersTo(table, column, to, names))
+    const isReadModel = resources.find((each) => each.table === table)?.projection
+    if (isReadModel) yield* checkLink(where, table, column, from)
+    else if (!refersTo(table, column, to, names))
       yield `${where}: ${from}.${column} needs a foreign key (tenant, ${column}) to ${to} (tenant, id).`
   }
 }
@@ -82,6 +86,8 @@ export function* checkDerived(
     return yield `${where}: ${kind} follows a ${wanted} relation; "${derived.relation}" is ${relation.kind}.`
   const source = declaration.resources.find((each) => each.table === relation.target())
   if (!source) return
+  if (source.projection)
+    return yield `${where}: ${source.name} is a read model, which follows later; derive from what it is made of.`
   if (source.name === declared.name)
     return yield `${where}: a derived column cannot follow a relation of ${declared.name} to itself.`
   if (derived.kind === 'copy' && !(Number.isInteger(derived.fanoutRowsMax) && derived.fanoutRowsMax >= 1))

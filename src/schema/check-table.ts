@@ -52,6 +52,8 @@ export function* checkTable(declared: ResourceDeclaration, names: Names, { requi
       yield `${name}.${field}: another field differs from it in the case of letters only.`
     seen.add(field.toLowerCase())
   }
+  // What a read model may not have at all, `checkProjection` names.
+  if (declared.projection) return
   yield* checkForeignKeys(declared, names)
   yield* checkUnique(declared)
 }

@@ -1,5 +1,6 @@
 import { is } from 'drizzle-orm'
 import { getTableConfig, SQLiteTable } from 'drizzle-orm/sqlite-core'
+import { checkApart, checkProjection } from './check-projection.ts'
 import { checkDerived, checkRelation } from './check-relation.ts'
 import { checkAccess, checkRetiring, checkServed, checkValidate } from './check-served.ts'
 import { checkTable, isDate, isName, nameRule } from './check-table.ts'
@@ -36,6 +37,8 @@ export const reservedResources = [
   'idempotency',
   'keys',
   'retiring',
+  'projections',
+  'projected',
   'batchResults',
   'mustChange',
   'meta',
@@ -56,8 +59,9 @@ export function checkModel(declaration: ModelDeclaration, names: Names): string[
     mistakes.push(...checkTable(declared, names, departures), ...checkServed(declared))
     mistakes.push(...checkRetiring(declared, departures))
     mistakes.push(...checkAccess(declared), ...checkValidate(declared))
+    mistakes.push(...checkProjection(declared, declaration), ...checkApart(declared, declaration))
     for (const [name, relation] of Object.entries(declared.relations))
-      mistakes.push(...checkRelation(declared, name, relation, names))
+      mistakes.push(...checkRelation(declared, name, relation, declaration, names))
     for (const [column, derived] of Object.entries(declared.derived as Record<string, DerivedDeclaration>))
       mistakes.push(...checkDerived(declared, column, derived, declaration, names))
   }

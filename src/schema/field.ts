@@ -21,6 +21,15 @@ export interface Field {
 /** UUID version 7, lower case (RFC 9562 section 5.7). */
 export const uuidv7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
 
+/**
+ * An id that follows from what it stands for, by the SHA-256 of that in hexadecimal digits: the form of a UUID of version
+ * 7 whose time is the start of 2026 and whose other 74 bits are of the hash.
+ */
+export function idOfHash(hex: string): string {
+  const variant = '89ab'[Number.parseInt(hex[3] ?? '0', 16) & 3]
+  return `019b7707-e800-7${hex.slice(0, 3)}-${variant}${hex.slice(4, 7)}-${hex.slice(7, 19)}`
+}
+
 /** The forms in which instants are taken (RFC 3339), down to the date alone. */
 export const instantForm = /^\d{4}-\d\d-\d\d(T([01]\d|2[0-3]):\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d))?$/
 

@@ -22,6 +22,7 @@ export {
   wrap,
 } from './lens.ts'
 export { buildModel } from './model.ts'
+export { fold, projection } from './projection.ts'
 export { belongsTo, hasMany, manyToMany } from './relation.ts'
 export {
   type FilterOf,

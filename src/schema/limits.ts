@@ -59,6 +59,11 @@ export const limits = {
   fanoutRowsMax: 1_000,
   /** Records that one step of a backfill looks at. */
   backfillRowsMax: 1_000,
+  /** Changes, records or rows that one step of a read model looks at, and about the bytes of their records. */
+  projectionRowsMax: 500,
+  projectionBytesMax: 4_194_304,
+  /** Unread changes that the lag of a read model counts. */
+  lagChangesMax: 100_000,
   /** Commands that may wait for the writer; one more is answered `overloaded`. */
   pendingWritesMax: 10_000,
   /** What a node keeps of its own answers while they are true; changes that it looks at one by one for that. */

@@ -9,6 +9,7 @@ import { columnSchema, type Field, fieldKind, toStored } from './field.ts'
 import type { VersionDeclaration } from './lens.ts'
 import { limits } from './limits.ts'
 import type { Past } from './past.ts'
+import { compileProjection, type Projection } from './projection.ts'
 import type { RelationDeclaration } from './relation.ts'
 import type { ResourceDeclaration } from './resource.ts'
 import { departuresOf } from './retiring.ts'
@@ -41,11 +42,14 @@ export interface Resource extends Past {
   readonly references: readonly Reference[]
   readonly referencedBy: readonly Reference[]
   readonly pageRowsMax: number
+  /** Whether it is a read model: a consumer of the log writes it, and callers never do. */
+  readonly isReadOnly: boolean
 }
 
 export interface Model {
   readonly title: string
   readonly resources: ReadonlyMap<string, Resource>
+  readonly projections: readonly Projection[]
   /** The newest is last; its shapes are those of the tables. */
   readonly versions: readonly Version[]
   readonly defaultVersion: Version
@@ -75,7 +79,10 @@ export function buildModel(declaration: ModelDeclaration): Model {
   if (ofVersions.length > 0 || typeof defaultVersion === 'string')
     throw new ModelError([...ofVersions, ...(typeof defaultVersion === 'string' ? [defaultVersion] : [])])
   const remarks = versions.flatMap((version) => remarksOf(version, resources))
-  return { title: declaration.title, resources, versions, defaultVersion, remarks }
+  const projections = declaration.resources.flatMap(({ projection, ...each }) =>
+    projection ? [compileProjection({ ...each, projection }, resources)] : [],
+  )
+  return { title: declaration.title, resources, projections, versions, defaultVersion, remarks }
 }
 
 /** The version that requests get which name none, or what is wrong with it. It is named, so that it never moves by itself. */
@@ -124,11 +131,13 @@ function compile(
     references: own,
     referencedBy: references.filter((reference) => reference.to === declared.name),
     pageRowsMax: declared.limits.pageRowsMax ?? limits.pageRowsMax,
+    isReadOnly: declared.projection !== null,
   }
 }
 
 function columnsOf(declared: ResourceDeclaration, references: readonly Reference[]): Field[] {
-  const referring = new Set(references.map((reference) => reference.column))
+  const links = Object.values(declared.relations).flatMap((each) => (each.kind === 'belongsTo' ? [each.column] : []))
+  const referring = new Set([...references.map((reference) => reference.column), ...links])
   const fields: Field[] = []
   for (const [name, column] of Object.entries(getTableColumns(declared.table)) as [string, SQLiteColumn][]) {
     if (name === 'tenant') continue
@@ -141,7 +150,7 @@ function columnsOf(declared: ResourceDeclaration, references: readonly Reference
       nullable: !column.notNull,
       fallback: fallbackOf(column, kind),
       values: kind === 'enum' ? (column.enumValues ?? []) : [],
-      writable: !owned,
+      writable: !owned && declared.projection === null,
       schema: declared.validate[name] ?? columnSchema(column, kind),
     })
   }

@@ -2,6 +2,7 @@ import type { z } from 'zod'
 import type { Rule } from './access.ts'
 import type { FieldName, IdentifiedTable, IdentityField } from './columns.ts'
 import type { DerivedDeclaration } from './derived.ts'
+import type { ProjectionDeclaration } from './projection.ts'
 import type { RelationDeclaration } from './relation.ts'
 
 type Relations<T extends IdentifiedTable> = Readonly<Record<string, RelationDeclaration<FieldName<T>>>>
@@ -53,6 +54,8 @@ export interface ResourceDeclaration<
   readonly access: { readonly read: Rule; readonly write: Rule }
   readonly validate: Readonly<Record<string, z.ZodType | undefined>>
   readonly limits: { readonly pageRowsMax?: number }
+  /** What makes it a read model, which callers cannot write; null where they can. */
+  readonly projection: ProjectionDeclaration | null
 }
 
 /** Declares a resource over a table. Mistakes that the compiler cannot see are found by `buildModel`. */
@@ -63,7 +66,11 @@ export function resource<
   const D extends DerivedColumns<T> = Readonly<Record<never, DerivedDeclaration>>,
   const F extends FieldName<T> = never,
   const S extends FieldName<T> = never,
->(name: N, table: T, options: ResourceOptions<T, R, D, F, S>): ResourceDeclaration<N, T, R, D, F, S> {
+>(
+  name: N,
+  table: T,
+  options: ResourceOptions<T, R, D, F, S>,
+): ResourceDeclaration<N, T, R, D, F, S> & { readonly projection: null } {
   return {
     name,
     table,
@@ -75,6 +82,7 @@ export function resource<
     access: options.access,
     validate: (options.validate ?? {}) as Readonly<Record<string, z.ZodType | undefined>>,
     limits: options.limits ?? {},
+    projection: null,
   }
 }
 
@@ -83,8 +91,8 @@ type TableOf<X> = X extends { readonly table: infer T extends IdentifiedTable } 
 /** A record as a read answers it, without its includes. */
 export type RecordOf<X> = Omit<TableOf<X>['$inferSelect'], 'tenant'>
 
-/** The body of a create or a replace. */
-export type InputOf<X> = X extends { readonly derived: infer D }
+/** The body of a create or a replace; a read model has none. */
+export type InputOf<X> = X extends { readonly derived: infer D; readonly projection: null }
   ? Omit<TableOf<X>['$inferInsert'], 'tenant' | IdentityField | keyof D>
   : never
 

@@ -67,6 +67,34 @@ export const retiring = sqliteTable(
   (t) => [primaryKey({ columns: [t.resource, t.field] })],
 )
 
+/**
+ * Where each read model stands. `seq`: everything up to that change is in its rows while it follows, else in the rows
+ * that are being made beside them. `digest` is of the declaration that they are made by, and `step` counts what its
+ * consumers did, so that of two that do the same only one does it. The others are where a phase has got to.
+ */
+export const projections = sqliteTable('projections', {
+  name: text().primaryKey(),
+  digest: text().notNull(),
+  phase: text({ enum: ['clear', 'scan', 'replace', 'follow'] }).notNull(),
+  step: integer().notNull(),
+  seq: integer().notNull(),
+  source: integer().notNull(),
+  tenant: text().notNull(),
+  id: text().notNull(),
+})
+
+/** Rows of read models that are being made anew, until they take the place of the old ones. `record` is JSON. */
+export const projected = sqliteTable(
+  'projected',
+  {
+    projection: text().notNull(),
+    tenant: text().notNull(),
+    id: text().notNull(),
+    record: text().notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.projection, t.tenant, t.id] })],
+)
+
 /** Idempotency keys with the answers they stand for; `body` is null where the answer has none. */
 export const idempotency = sqliteTable(
   'idempotency',

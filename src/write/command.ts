@@ -97,7 +97,9 @@ function parseCommand(
       `A command has no member "${unknown.slice(0, 100)}"; it has ${commandMembers.join(', ')}.`,
     )
   if (!kinds.includes(kind)) return refuse('/do', `"do" is one of ${kinds.join(', ')}.`)
-  if (!resource) return refuse('/resource', `"resource" is one of ${[...view.resources.keys()].join(', ')}.`)
+  if (resource?.resource.isReadOnly)
+    return refuse('/resource', `${resource.name} is a read model, which follows the records that it is made of.`)
+  if (!resource) return refuse('/resource', `"resource" is one of ${writableNames(view).join(', ')}.`)
   const as = given.as
   if (as !== undefined && (typeof as !== 'string' || !/^[\w-]{1,64}$/.test(as)))
     return refuse('/as', '"as" is 1 to 64 letters, digits, _ and -.')
@@ -122,6 +124,10 @@ function parseCommand(
     faults.add('invalid-command', pointer + at, 'invalid-command', message)
     return null
   }
+}
+
+function writableNames(view: View): string[] {
+  return [...view.resources.values()].filter(({ resource }) => !resource.isReadOnly).map(({ name }) => name)
 }
 
 function parseIfVersion(value: unknown, kind: CommandKind): Condition | null {

@@ -22,7 +22,7 @@ describe('the committed migrations', () => {
   test('make the tables of the model, by drizzle-kit', async () => {
     const { generateSQLiteDrizzleJson, generateSQLiteMigration } = await import('drizzle-kit/api')
     const tables = await Promise.all(
-      ['model/users', 'model/posts', 'model/comments', 'model/tags', 'store/tables'].map(
+      ['model/users', 'model/posts', 'model/comments', 'model/tags', 'model/activity', 'store/tables'].map(
         (file) => import(`../../src/${file}.ts`) as Promise<Record<string, unknown>>,
       ),
     )

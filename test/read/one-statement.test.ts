@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { model } from '../../src/model/index.ts'
 import type { Resource } from '../../src/schema/model.ts'
+import { caughtUp } from '../support/activity.ts'
 import { readingApp, watched } from '../support/database.ts'
 import { get } from '../support/random-world.ts'
+import { readModels } from '../support/resources.ts'
 import { type TestServer, testServer } from '../support/server.ts'
 
 // Bun takes this for one file at a time.
@@ -30,7 +32,7 @@ describe('a read', () => {
   let server: TestServer
   const idOf = new Map<string, string>()
   beforeAll(async () => {
-    server = await testServer()
+    server = await testServer({ follows: true })
     const posts = [0, 1, 2].map((i) => ({
       authorId: { $ref: 'ada' },
       slug: `post-${i}`,
@@ -56,6 +58,8 @@ describe('a read', () => {
     const answer = await server.call('POST', '/batch', { body: { commands } })
     expect(answer.status).toBe(200)
     for (const { resource, id } of answer.body.results) idOf.set(resource, id)
+    await caughtUp(server.node.reader)
+    for (const name of readModels) idOf.set(name, (await server.call('GET', `/${name}?limit=1`)).body.data[0].id)
   })
   afterAll(() => server.stop())
 

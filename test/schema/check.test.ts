@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { sql } from 'drizzle-orm'
 import {
   blob,
+  check,
   foreignKey,
   index,
   integer,
@@ -25,12 +26,14 @@ import {
   buildModel,
   copy,
   count,
+  fold,
   hasMany,
   identity,
   instant,
   manyToMany,
   max,
   owner,
+  projection,
   rename,
   resource,
   scope,
@@ -150,8 +153,185 @@ const refersTo =
 const other = tableOf('shelves', { ...identity, bookId: text().notNull() }, ownKey)
 const manyColumns = Object.fromEntries(Array.from({ length: 84 }, (_, i) => [`field${i}`, text()]))
 const reserved =
-  'batch, changes, docs, problems, metrics, livez, readyz, versions, changelog, heads, fanout, context, idempotency, keys, retiring, batchResults, mustChange, meta, webhooks, deliveries'
+  'batch, changes, docs, problems, metrics, livez, readyz, versions, changelog, heads, fanout, context, idempotency, keys, retiring, projections, projected, batchResults, mustChange, meta, webhooks, deliveries'
 const nameForm = 'letters and digits beginning with a small letter'
+
+/** A read model of the library, right until a case says otherwise: how many books each author has by status. */
+interface WrongReadModel {
+  readonly columns?: Record<string, SQLiteColumnBuilderBase>
+  readonly keys?: (t: Columns) => readonly unknown[]
+  readonly options?: Record<string, unknown>
+  /** In place of its one fold, over the table of books. */
+  readonly from?: (books: IdentifiedTable, own: IdentifiedTable) => readonly unknown[]
+  readonly relations?: (authors: IdentifiedTable) => Record<string, unknown>
+  /** What is declared of books and authors, which may name the table of the read model. */
+  readonly rest?: (counts: IdentifiedTable) => Wrong
+}
+
+function withReadModel({ columns, keys, options, from, relations, rest }: WrongReadModel): readonly string[] {
+  const table = tableOf(
+    'shelfCounts',
+    {
+      ...identity,
+      authorId: text().notNull(),
+      status: text().notNull(),
+      books: integer().notNull().default(0),
+      ...columns,
+    },
+    (t) => [...ownKey(t), ...(keys?.(t) ?? [])],
+  )
+  const base = library(rest?.(table) ?? {})
+  const books = base.resources[1]?.table as IdentifiedTable
+  const declared = projection('shelfCounts', table, {
+    ...{ description: 'Some.', key: ['authorId', 'status'], access: { read: anyone } },
+    from: from?.(books, table) ?? [fold(() => books, ['status'] as never, nothing)],
+    relations: relations?.(base.resources[0]?.table as IdentifiedTable) ?? {},
+    ...options,
+  } as never)
+  try {
+    buildModel({ ...base, resources: [...base.resources, declared as never] })
+    return []
+  } catch (error) {
+    if (error instanceof ModelError) return error.mistakes
+    throw error
+  }
+}
+
+const nothing = () => null
+const readModels: [string, WrongReadModel, string][] = [
+  [
+    'it has no key',
+    { options: { key: [] } },
+    'shelfCounts: its key names no column; name those that say which row a record counts in.',
+  ],
+  [
+    'a key that is no column',
+    { options: { key: ['authorId', 'status', 'ghost'] } },
+    'shelfCounts.ghost: key names a field that the table does not have.',
+  ],
+  [
+    'a key that Perigee keeps',
+    { options: { key: ['authorId', 'status', 'createdAt'] } },
+    'shelfCounts.createdAt: Perigee keeps this column itself; it cannot be in a key.',
+  ],
+  [
+    'a key that has no equality',
+    { columns: { data: text({ mode: 'json' }).notNull() }, options: { key: ['authorId', 'status', 'data'] } },
+    'shelfCounts.data: a key is text, integer, boolean or instant, which are equal or not; this is json.',
+  ],
+  [
+    'a key that may be null',
+    { columns: { status: text() } },
+    'shelfCounts.status: a key is never null; add .notNull().',
+  ],
+  [
+    'a key that is named twice',
+    { options: { key: ['authorId', 'status', 'status'] } },
+    'shelfCounts.status: key names it twice.',
+  ],
+  [
+    'it counts nothing',
+    { options: { key: ['authorId', 'status', 'books'] } },
+    'shelfCounts: it has no column beside its key; add the totals that it is there for.',
+  ],
+  [
+    'a total that is no sum',
+    { columns: { weight: real().notNull().default(0) } },
+    'shelfCounts.weight: a column that is not in the key is a total, integer().notNull().default(0).',
+  ],
+  [
+    'a foreign key',
+    { keys: refersTo(['tenant', 'authorId'], () => strangers) },
+    'shelfCounts.tenant+authorId: a read model has no foreign keys, because it follows the records later, when what they refer to may be gone; a relation needs none here.',
+  ],
+  [
+    'a check',
+    { keys: () => [check('few', sql`books < 3`)] },
+    'shelfCounts: a read model has no checks ("few"): a row that it refused would stop it.',
+  ],
+  [
+    'unique columns',
+    { keys: (t) => [uniqueIndex('one_each').on(t.tenant as never, t.authorId as never)] },
+    'shelfCounts.one_each: a read model has no unique columns: there is one row for each key already, and its rows change place one after the other.',
+  ],
+  [
+    'nothing contributes',
+    { options: { from: [] } },
+    'shelfCounts: nothing contributes to it; name a table with fold().',
+  ],
+  [
+    'it folds a stranger',
+    { from: () => [fold(() => strangers, ['id'], nothing)] },
+    'shelfCounts: it folds a table that is no resource of the model.',
+  ],
+  [
+    'it folds itself',
+    { from: (_, own) => [fold(() => own, ['id'], nothing)] },
+    'shelfCounts: it folds shelfCounts, a read model itself; fold what that is made of.',
+  ],
+  [
+    'it folds a table twice',
+    { from: (books) => [1, 2].map(() => fold(() => books, ['id'], nothing)) },
+    'shelfCounts: it folds books twice; one fold says all that a record adds.',
+  ],
+  [
+    'a fold of no field',
+    { from: (books) => [fold(() => books, [], nothing)] },
+    'shelfCounts: its fold of books looks at no field.',
+  ],
+  [
+    'a fold of a field that is none',
+    { from: (books) => [fold(() => books, ['ghost'] as never, nothing)] },
+    'shelfCounts: its fold of books looks at "ghost", which books does not have.',
+  ],
+  [
+    'a fold of a column that retires',
+    {
+      from: (books) => [fold(() => books, ['name'] as never, nothing)],
+      rest: () => ({
+        columns: { name: text().notNull().default(''), title: text().notNull().default('') },
+        versions: [
+          ['2026-01-01', 'v1'],
+          ['2026-02-01', 'v2', { books: [rename('name', 'title')] }],
+        ],
+      }),
+    },
+    'shelfCounts: its fold of books looks at "name", which a lens took away.',
+  ],
+  [
+    'a link that is no id',
+    { relations: (authors) => ({ counted: belongsTo(() => authors, 'books') }) },
+    'shelfCounts.counted: shelfCounts.books must be a text(), because ids are.',
+  ],
+  [
+    'a link without an index',
+    { relations: (authors) => ({ author: belongsTo(() => authors, 'authorId') }) },
+    "shelfCounts.author: no index serves it; add index('shelfCounts_by_authorId').on(t.tenant, t.authorId, t.id) to shelfCounts.",
+  ],
+  [
+    'another refers to it',
+    {
+      rest: (counts) => ({
+        columns: { countId: text().notNull() },
+        keys: refersTo(['tenant', 'countId'], () => counts),
+      }),
+    },
+    'books.tenant+countId: it refers to a read model, whose rows come and go; refer to the records that it is made of.',
+  ],
+  [
+    'another derives from it',
+    {
+      rest: (counts) => ({
+        authors: {
+          relations: { counts: hasMany(() => counts, 'authorId' as never) },
+          derived: { so: count('counts') },
+        },
+        authorColumns: { so: counted },
+      }),
+    },
+    'authors.so: shelfCounts is a read model, which follows later; derive from what it is made of.',
+  ],
+]
 
 const versions: [string, Wrong, string][] = [
   ['there is none', { versions: [] }, 'The model declares no version; add one, such as version("2026-11-01", ...).'],
@@ -838,6 +1018,7 @@ describe('a model is refused with the sentence that names the mistake', () => {
   test.each(served)('a list: %s', (_, wrong, sentence) => expect(mistakesOf(wrong)).toContain(sentence))
   test.each(access)('access: %s', (_, wrong, sentence) => expect(mistakesOf(wrong)).toContain(sentence))
   test.each(relations)('a relation: %s', (_, wrong, sentence) => expect(mistakesOf(wrong)).toContain(sentence))
+  test.each(readModels)('a read model: %s', (_, wrong, sentence) => expect(withReadModel(wrong)).toContain(sentence))
   test.each(derived)('a derived column: %s', (_, wrong, sentence) => expect(mistakesOf(wrong)).toContain(sentence))
 })
 
@@ -868,6 +1049,15 @@ describe('the checks', () => {
     expect(mistakesOf(wrong)).toEqual([])
   })
 
+  test('let through a read model that is right', () => {
+    const keys = (t: Columns) => [index('counts_by_author').on(t.tenant as never, t.authorId as never)]
+    const relations = (authors: IdentifiedTable) => ({ author: belongsTo(() => authors, 'authorId') })
+    const rest = (counts: IdentifiedTable) => ({
+      authors: { relations: { counts: hasMany(() => counts, 'authorId' as never) } },
+    })
+    expect(withReadModel({ keys, relations, rest, options: { filter: ['authorId'] } })).toEqual([])
+  })
+
   test('tell every mistake at once', () => {
     const mistakes = mistakesOf({
       columns: { sort: text(), cover: blob() },
@@ -886,9 +1076,17 @@ describe('the checks', () => {
       .filter((name) => /^check.*\.ts$/.test(name))
       .map((name) => readFileSync(join(folder, name), 'utf8'))
       .join('\n')
-    const told = [...versions, ...tables, ...columns, ...keys, ...served, ...access, ...relations, ...derived].map(
-      ([, , sentence]) => sentence,
-    )
+    const told = [
+      ...versions,
+      ...tables,
+      ...columns,
+      ...keys,
+      ...served,
+      ...access,
+      ...relations,
+      ...derived,
+      ...readModels,
+    ].map(([, , sentence]) => sentence)
     const literals = [...source.matchAll(/(?:yield|return \[|=>)\s*(?:`((?:[^`\\]|\\.)*)`|'([^']*)')/g)].map(
       (match) => match[1] ?? match[2] ?? '',
     )

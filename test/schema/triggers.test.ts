@@ -1,5 +1,6 @@
 import type { Database } from 'bun:sqlite'
 import { beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { authorActivity } from '../../src/model/activity.ts'
 import { comments } from '../../src/model/comments.ts'
 import { model } from '../../src/model/index.ts'
 import { posts } from '../../src/model/posts.ts'
@@ -15,7 +16,7 @@ describe('what the triggers of a table promise, whoever writes', () => {
   let open: () => Database
   let database: Database
   beforeAll(async () => {
-    open = await databaseCopies(model, [users, posts, comments, tags, postTags])
+    open = await databaseCopies(model, [users, posts, comments, tags, postTags, authorActivity])
   })
   beforeEach(() => {
     database = open()

@@ -1,5 +1,6 @@
 import { describe, expect, expectTypeOf, setDefaultTimeout, test } from 'bun:test'
 import { join } from 'node:path'
+import type { AuthorActivity } from '../../src/model/activity.ts'
 import type { Comments } from '../../src/model/comments.ts'
 import { Posts, posts } from '../../src/model/posts.ts'
 import type { PostTags, Tags } from '../../src/model/tags.ts'
@@ -80,6 +81,8 @@ describe('the types of the default model', () => {
   })
 
   test('an input has what callers write: nothing derived, nothing that Perigee keeps', () => {
+    expectTypeOf<InputOf<typeof AuthorActivity>>().toBeNever()
+    expectTypeOf<SortOf<typeof AuthorActivity>>().toEqualTypeOf<'day' | '-day' | 'id' | '-id'>()
     expectTypeOf<InputOf<typeof Posts>>().toEqualTypeOf<PostInput>()
     expectTypeOf<InputOf<typeof Users>>().toEqualTypeOf<{
       handle: string

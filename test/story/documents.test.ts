@@ -15,7 +15,9 @@ const origin = 'https://app.example.com'
 describe.each(model.versions.map(({ alias, date, deprecated }) => ({ alias, date, deprecated })))(
   'the document of $alias',
   ({ alias, date, deprecated }) => {
-    const names = [...buildViews(model).get(alias)!.resources.keys()]
+    const views = [...buildViews(model).get(alias)!.resources.values()]
+    const names = views.map(({ name }) => name)
+    const written = views.filter(({ resource }) => !resource.isReadOnly).map(({ name }) => name)
     let server: TestServer
     let contract: Contract
     beforeAll(async () => {
@@ -55,7 +57,7 @@ describe.each(model.versions.map(({ alias, date, deprecated }) => ({ alias, date
     test('marks each operation on records as deprecated where the version is, and no other', () => {
       const marked = contract.operations.filter(({ value }) => value.deprecated).map(({ value }) => value.operationId)
       const ofRecords = contract.operations.filter(({ value }) => value.tags[0] !== 'node')
-      expect(ofRecords.length).toBeGreaterThan(7 * names.length + 2)
+      expect(ofRecords.length).toBeGreaterThan(7 * written.length + 3 * (names.length - written.length) + 2)
       expect(marked).toEqual(deprecated === null ? [] : ofRecords.map(({ value }) => value.operationId))
       expect(contract.document.info.description.includes('It is deprecated from')).toBe(deprecated !== null)
     })
@@ -72,7 +74,7 @@ describe.each(model.versions.map(({ alias, date, deprecated }) => ({ alias, date
       return contract.document.components.schemas[resource.charAt(0).toUpperCase() + resource.slice(1) + kind]
     }
 
-    describe.each(names.map((name, place) => [name, place] as const))('a record of %s', (name, place) => {
+    describe.each(written.map((name, place) => [name, place] as const))('a record of %s', (name, place) => {
       test('is created, read, changed and deleted with the examples, and every answer is as documented', async () => {
         const path = `/${name}/${exampleId(place)}`
         for (const body of bodyExamples('POST', `/${name}`)) {

@@ -41,11 +41,19 @@ export function temporaryFolder(): { path: string; remove(): void } {
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) }
 }
 
-/** Over a file, or over the `libsql` server. */
+/** Its read models stand still: what they write by themselves would come between the changes that a test counts. */
+const stillModel = { ...model, projections: [] }
+
+/** Over a file, or over the `libsql` server; with `follows`, its read models follow. */
 export async function testServer(
-  given: Partial<
+  {
+    follows = false,
+    ...given
+  }: Partial<
     Pick<Settings, 'publicTenant' | 'allowedOrigins' | 'libsql' | 'webhookOrigins' | 'redis' | 'rateLimits'>
-  > = {},
+  > & {
+    follows?: boolean
+  } = {},
   surroundings: Surroundings = {},
 ): Promise<TestServer> {
   const folder = temporaryFolder()
@@ -55,7 +63,7 @@ export async function testServer(
     ...given,
   }
   await storeOf(settings).migrate()
-  const server = await startServer(settings, model, undefined, surroundings)
+  const server = await startServer(settings, follows ? model : stillModel, undefined, surroundings)
   const { node } = server
   const makeKey: TestServer['key'] = async ({
     tenant = 'demo',

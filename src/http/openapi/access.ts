@@ -3,7 +3,10 @@ import type { ResourceView } from '../../version/view.ts'
 
 /** Who may read and who may write the records of a resource, in words. */
 export function accessText({ resource }: ResourceView): string {
-  return `Read by ${words(resource.access.read)}. Written by ${words(resource.access.write)}.`
+  const read = `Read by ${words(resource.access.read)}.`
+  return resource.isReadOnly
+    ? `${read} A read model: it follows the records that it is made of, and is not written.`
+    : `${read} Written by ${words(resource.access.write)}.`
 }
 
 /** Whether some record may be read without a key. */

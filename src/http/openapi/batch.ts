@@ -14,7 +14,7 @@ const commandName = z.string().openapi({ pattern: '^[\\w-]+$', maxLength: 64 })
 
 /** `POST /batch`: many commands, one transaction. */
 export function batchRoute(draft: Draft, { headers, problems, schemas }: Parts): Route {
-  const views = [...draft.view.resources.values()]
+  const views = writableViews(draft)
   const reference = draft.registry.register(
     'CommandReference',
     z.record(z.string(), commandName).openapi(referenceForm),
@@ -74,8 +74,7 @@ An id that an earlier command made can be used before it is known: name the comm
 /** A record and those that it refers to, all new; null where the model has none that simple. */
 function referringCommands(draft: Draft): object[] | null {
   const alone = new Set(exampleViews(draft).map((view) => view.resource.name))
-  const views = [...draft.view.resources.values()]
-  const view = views.find(
+  const view = writableViews(draft).find(
     ({ resource }) => resource.references.length > 0 && resource.references.every(({ to }) => alone.has(to)),
   )
   if (!view) return null
@@ -180,5 +179,9 @@ function exampleResults(draft: Draft) {
 
 /** The resources whose example stands by itself, because it refers to no other. */
 function exampleViews(draft: Draft): ResourceView[] {
-  return [...draft.view.resources.values()].filter((view) => view.resource.references.length === 0)
+  return writableViews(draft).filter((view) => view.resource.references.length === 0)
+}
+
+function writableViews({ view }: Draft): ResourceView[] {
+  return [...view.resources.values()].filter(({ resource }) => !resource.isReadOnly)
 }

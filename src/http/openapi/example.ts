@@ -87,8 +87,14 @@ function exampleValue(model: Model, resource: Resource, field: Field): Json {
   }
   if (field.name === 'version') return 1
   if (field.kind !== 'id') return fitting(field) as Json
-  const target = resource.references.find((reference) => reference.column === field.name)?.to ?? resource.name
-  return exampleId(model, target)
+  return exampleId(model, targetOf(resource, field.name) ?? resource.name)
+}
+
+/** The resource of the record whose id a column has, as a foreign key or a relation says. */
+export function targetOf({ references, relations }: Resource, column: string): string | undefined {
+  const reference = references.find((each) => each.column === column)
+  const relation = [...relations.values()].find((each) => each.kind === 'belongsTo' && each.column === column)
+  return reference?.to ?? relation?.target
 }
 
 /** A value to compare a field with, never null. */

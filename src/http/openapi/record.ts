@@ -4,6 +4,7 @@ import { limits } from '../../schema/limits.ts'
 import type { ShapeField } from '../../schema/shape.ts'
 import type { ResourceView } from '../../version/view.ts'
 import type { Draft, Registry } from './draft.ts'
+import { targetOf } from './example.ts'
 import {
   derivedOf,
   fallbackOf,
@@ -60,15 +61,16 @@ function schemasOf(view: ResourceView, find: (resource: string) => RecordSchemas
       description: `What a read answers of a record of ${view.name}: all its fields or those that \`fields\` names, and the relations that \`include\` names.`,
     }),
   )
-  const input = registry.register(
-    `${prefix}Input`,
-    bodySchema(view, 'input').openapi({ description: `The body that creates or replaces a record of ${view.name}.` }),
-  )
-  const patch = registry.register(
-    `${prefix}Patch`,
-    bodySchema(view, 'patch').openapi({
-      description: `A merge patch (RFC 7396) of a record of ${view.name}: the fields that change, null to take a value away.`,
-    }),
+  // Of what is not written there is no body to describe.
+  const body = (name: string, use: 'input' | 'patch', description: string) => {
+    const schema = bodySchema(view, use).openapi({ description })
+    return view.resource.isReadOnly ? schema : registry.register(prefix + name, schema)
+  }
+  const input = body('Input', 'input', `The body that creates or replaces a record of ${view.name}.`)
+  const patch = body(
+    'Patch',
+    'patch',
+    `A merge patch (RFC 7396) of a record of ${view.name}: the fields that change, null to take a value away.`,
   )
   return {
     ...{ record, selection, input, patch },
@@ -133,9 +135,9 @@ function describe(view: ResourceView, field: ShapeField): string {
   const derived = derivedOf(view, field)
   if (derived) return describeDerived(view, derived)
   const name = field.column?.field.name ?? field.name
-  const reference = view.resource.references.find((each) => each.column === name)
-  if (reference) return `The id of a record of ${view.other(reference.to).name}.`
-  return descriptionByName[name] ?? ''
+  const target = targetOf(view.resource, name)
+  if (target) return `The id of a record of ${view.other(target).name}.`
+  return (view.resource.isReadOnly ? descriptionInReadModel[name] : undefined) ?? descriptionByName[name] ?? ''
 }
 
 function describeDerived(view: ResourceView, derived: Derived): string {
@@ -161,6 +163,11 @@ const descriptionByName: Readonly<Record<string, string>> = {
   version: 'Counts the changes of the record; it is also its ETag.',
   createdAt: 'When the record was created, in UTC.',
   updatedAt: 'When a caller last wrote the record, in UTC.',
+}
+
+const descriptionInReadModel: Readonly<Record<string, string>> = {
+  id: 'A UUID of version 7 that follows from the key: the row of a key always has the same.',
+  updatedAt: 'When the row last changed, in UTC.',
 }
 
 function relationsOf(view: ResourceView, find: (resource: string) => RecordSchemas): Record<string, z.ZodType> {
