@@ -6,6 +6,7 @@ import type { Settings } from './settings.ts'
 
 const fanoutPollMs = 250
 const sweepPauseMs = 3_600_000
+const walkPauseMs = 10
 
 /** How long what is kept is kept, in days. */
 export type Retention = Pick<Settings, 'logDays' | 'deliveryDays'>
@@ -19,6 +20,31 @@ export function runMaintenance(
   node: Node,
   { logDays, deliveryDays }: Retention,
 ): { stop(): void; readonly stopped: Promise<void> } {
+  const { model, reader, primary } = node
+  const { follow, stop } = pacing()
+  const jobs = [
+    follow(async () => ((await stepFanout(model, reader, primary)) ? 0 : fanoutPollMs)),
+    follow(walk((from) => sweepIdempotency(from, Date.now(), reader, primary))),
+    follow(walk((from) => compactLog(from, daysAgo(logDays), reader, primary))),
+    follow(async () => ((await sweepDeliveries(daysAgo(deliveryDays), reader, primary)) ? walkPauseMs : sweepPauseMs)),
+    ...model.projections.map((each) => follow(keepProjection(each, node, tell))),
+    forgetOthers(node).catch(complain),
+  ]
+  return { stop, stopped: Promise.all(jobs).then(() => undefined) }
+}
+
+/** One step of a walk over a table, which answers where to go on or null at its end; walks again after a long pause. */
+function walk(step: (from: number) => Promise<number | null>): () => Promise<number> {
+  let reached = 0
+  return async () => {
+    const to = await step(reached)
+    reached = to ?? 0
+    return to === null ? sweepPauseMs : walkPauseMs
+  }
+}
+
+/** Takes steps again and again, each after the pause that the one before asked for, until `stop`. */
+function pacing(): { follow(step: () => Promise<number>): Promise<void>; stop(): void } {
   let isStopping = false
   const pauses = new Set<() => void>()
 
@@ -34,42 +60,25 @@ export function runMaintenance(
     return promise
   }
 
-  async function follow(step: () => Promise<number>) {
-    while (!isStopping) {
-      const wait = await step().catch((error: Error) => {
-        tell(`maintenance: ${error.message}`)
-        return 5_000
-      })
-      if (!isStopping) await pause(wait)
-    }
-  }
-
-  let sweptTo = 0
-  const fanout = follow(async () => ((await stepFanout(node.model, node.reader, node.primary)) ? 0 : fanoutPollMs))
-  const sweep = follow(async () => {
-    const to = await sweepIdempotency(sweptTo, Date.now(), node.reader, node.primary)
-    sweptTo = to ?? 0
-    return to === null ? sweepPauseMs : 10
-  })
-  let compactedTo = 0
-  const compaction = follow(async () => {
-    const to = await compactLog(compactedTo, daysAgo(logDays), node.reader, node.primary)
-    compactedTo = to ?? 0
-    return to === null ? sweepPauseMs : 10
-  })
-  const deliveries = follow(async () =>
-    (await sweepDeliveries(daysAgo(deliveryDays), node.reader, node.primary)) ? 10 : sweepPauseMs,
-  )
-  const forgetting = forgetOthers(node).catch((error: Error) => tell(`maintenance: ${error.message}`))
-  const projections = node.model.projections.map((each) => follow(keepProjection(each, node, tell)))
-  const stop = () => {
-    isStopping = true
-    for (const end of pauses) end()
-  }
   return {
-    stop,
-    stopped: Promise.all([fanout, sweep, compaction, deliveries, forgetting, ...projections]).then(() => undefined),
+    async follow(step) {
+      while (!isStopping) {
+        const wait = await step().catch((error: Error) => {
+          complain(error)
+          return 5_000
+        })
+        if (!isStopping) await pause(wait)
+      }
+    },
+    stop() {
+      isStopping = true
+      for (const end of pauses) end()
+    },
   }
+}
+
+function complain({ message }: Error) {
+  tell(`maintenance: ${message}`)
 }
 
 function tell(sentence: string) {
