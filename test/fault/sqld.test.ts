@@ -251,7 +251,9 @@ describe('kill -9 of the sqld of a primary', () => {
       isOver = true
       expect((await loaded).reads).toEqual([200])
     }
-    expect(stand.complaints()).toBe('perigee: sqld ended by SIGKILL.\n'.repeat(3))
+    // What sqld said before is told with its end: of a request that was begun with the one before, for example.
+    const ends = stand.complaints().replaceAll(/^ {2}.* ERROR .*\n/gm, '')
+    expect(ends).toBe('perigee: sqld ended by SIGKILL.\n'.repeat(3))
     await stand.settleAndAccount()
   })
 })
