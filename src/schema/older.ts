@@ -14,13 +14,13 @@ import {
   stored,
 } from './draft.ts'
 import { evaluate, evaluateOn } from './evaluate.ts'
-import { type Case, type Expression, fill, leavesOf, madeIn, match, value } from './expression.ts'
+import { type Case, type Expression, fill, type Leaf, leavesOf, madeIn, match, value } from './expression.ts'
 import { toJson } from './field.ts'
 import type { Lens, OldField } from './lens.ts'
 import { limits } from './limits.ts'
 import { olderConvert } from './older-convert.ts'
 import { olderGroup, olderPlunge } from './older-structure.ts'
-import type { ShapeField } from './shape.ts'
+import { fieldAt, type ShapeField } from './shape.ts'
 
 type Of<K extends Lens['kind']> = Extract<Lens, { kind: K }>
 
@@ -79,18 +79,27 @@ function olderAdd(draft: Draft, { field: name, fresh }: Of<'add'>) {
   const field = fieldIn(draft, name)
   if (field.writable) requireTaken(field, fresh, 'what a create of an old client puts there')
   replaceFields(draft, [name], [], (path) => (path === name ? { op: 'hidden', fresh, read: field.read } : null))
-  for (const expression of draft.puts.values()) requireFresh(name, expression)
+  requireUnsent(draft, `which is made of the fresh value of "${name}"`)
 }
 
-/** That newer versions, too, take what is made of values that no older client sends. */
-function requireFresh(name: string, expression: Expression) {
-  const isHidden = leavesOf(expression).every((leaf) => leaf.op === 'hidden')
-  for (const { by, field } of isHidden ? madeIn(expression) : [])
-    requireTaken(field, evaluateFresh(by), `which is made of the fresh value of "${name}"`)
-}
-
-function evaluateFresh(expression: Expression): Json {
-  return evaluate(expression, (leaf) => (leaf.op === 'hidden' ? leaf.fresh : null))
+/** That newer versions, too, take what they get where older clients send nothing: defaults and fresh values. */
+function requireUnsent({ fields, puts }: Draft, what: string) {
+  const fallbackOf = (leaf: Leaf): Json | undefined => {
+    if (leaf.op === 'hidden') return leaf.fresh
+    const field = leaf.op === 'given' ? fieldAt(fields, leaf.path) : undefined
+    return field?.fallback === undefined ? undefined : toJson(field, field.fallback)
+  }
+  for (const expression of puts.values()) {
+    const leaves = leavesOf(expression)
+    const isMade = leaves.some((leaf) => leaf.op === 'hidden' || (leaf.op === 'given' && leaf.isDefaulted))
+    if (!isMade || leaves.some((leaf) => fallbackOf(leaf) === undefined)) continue
+    for (const { by, field } of madeIn(expression))
+      requireTaken(
+        field,
+        evaluate(by, (leaf) => fallbackOf(leaf) ?? null),
+        what,
+      )
+  }
 }
 
 function olderRemove(draft: Draft, { field: name, was, stands }: Of<'remove'>) {
@@ -249,6 +258,7 @@ function olderDefault(draft: Draft, { field: name, from }: Of<'changeDefault'>) 
   replaceFields(draft, [name], [{ ...field, fallback: stored(field, from) }], (path) =>
     path === name ? { op: 'given', path, isDefaulted: true } : null,
   )
+  requireUnsent(draft, `which is made of the old default of "${name}"`)
 }
 
 function olderLimit(draft: Draft, { of, from }: Of<'changeLimit'>) {

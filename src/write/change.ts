@@ -18,9 +18,13 @@ export function changeOf(expression: Expression, read: Expression, sent: Sent): 
   if (named.length === 0) return read
   const made = madeOf(expression, read, sent)
   const isExact = named.every((path) => sent.field(path).isExact) && !readsRow(expression)
-  if (isExact || named.some(sent.isMerged)) return made
-  const same = named.map((path) => [sent.field(path).read, boundTo(path, sent)] as const)
-  return { op: 'kept', field: read, same, otherwise: made }
+  return isExact || named.some(sent.isMerged) ? made : unlessSame(read, named, made, sent)
+}
+
+/** A field as a record has it where the fields at `paths` are as they are sent. */
+export function unlessSame(read: Expression, paths: readonly string[], otherwise: Expression, sent: Sent): Expression {
+  const same = paths.map((path) => [sent.field(path).read, boundTo(path, sent)] as const)
+  return { op: 'kept', field: read, same, otherwise }
 }
 
 /** Whether what is written depends on what is there: on what the caller's version does not show. */

@@ -7,7 +7,7 @@ import { limits } from '../schema/limits.ts'
 import { fieldAt, type Put, type ShapeField } from '../schema/shape.ts'
 import type { Json, Value } from '../value.ts'
 import type { ResourceView } from '../version/view.ts'
-import { changeOf, readsRow } from './change.ts'
+import { changeOf, readsRow, type Sent, unlessSame } from './change.ts'
 import type { CommandKind } from './command.ts'
 
 /** What a write puts into a column. */
@@ -151,7 +151,8 @@ function whole(put: Put, body: Body): Effect {
   const value = fallback === undefined ? storedOf(column, freshValue(expression, body)) : fallback
   if (given.length === 0) return { value, change: { kind: 'keep' } }
   if (isExact && !readsRow(expression)) return { value, change: { kind: 'set' } }
-  return { value, change: computed(put, given, body, false) }
+  const change = fallback === undefined ? computed(put, given, body, false) : defaulted(put, fallback, body)
+  return { value, change }
 }
 
 function isDefaulted(expression: Expression): boolean {
@@ -185,18 +186,30 @@ function isMerged(path: string, body: Body): boolean {
 }
 
 /** What becomes of a column by the fields that are sent, and by what is there. */
-function computed({ column, expression, isSame }: Put, paths: readonly string[], body: Body, merges: boolean): Change {
-  const sent = {
-    paths,
-    field: (path: string) => body.field(path),
-    isMerged: (path: string) => merges && isMerged(path, body),
-  }
+function computed(put: Put, paths: readonly string[], body: Body, merges: boolean): Change {
+  const { column, expression, isSame } = put
+  const sent = sentOf(body, paths, merges)
   // The first that lenses make is the column.
-  const by = expression.op === 'made' ? expression.by : expression
-  const made = changeOf(by, { op: 'column', name: column.name, kind: column.kind }, sent)
+  const made = changeOf(expression.op === 'made' ? expression.by : expression, columnOf(column), sent)
   // A patch of a json field is the one such expression of a version that is as the tables are.
   const shape = isSame && merges ? 'merge' : JSON.stringify(made)
   return { kind: 'compute', expression: made, values: paths.map((path) => body.stored(path)), shape }
+}
+
+/** What becomes of a column where a replace sends nothing for it: its default, unless it is shown as that already. */
+function defaulted({ column, given }: Put, fallback: Value, body: Body): Change {
+  const otherwise: Expression = { op: 'literal', value: toJson(column, fallback) }
+  const expression = unlessSame(columnOf(column), given, otherwise, sentOf(body, given, false))
+  const values = given.map((path) => body.stored(path))
+  return { kind: 'compute', expression, values, shape: JSON.stringify(expression) }
+}
+
+function sentOf(body: Body, paths: readonly string[], merges: boolean): Sent {
+  return { paths, field: (path) => body.field(path), isMerged: (path) => merges && isMerged(path, body) }
+}
+
+function columnOf({ name, kind }: Field): Expression {
+  return { op: 'column', name, kind }
 }
 
 /**

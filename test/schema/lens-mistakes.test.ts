@@ -212,6 +212,20 @@ const lenses: [what: string, lenses: readonly Lens[], sentence: string][] = [
     `${at}, add("x"): "handle" does not take "${long}", which is made of the fresh value of "x".`,
   ],
   [
+    'a fresh value that makes with nothing beside it what a newer version does not take',
+    [
+      add('x', { fresh: 'xx' }),
+      join(['x', 'y'], 'handle', atFirst('/')),
+      convert(
+        'handle',
+        { kind: 'text', schema: z.string().regex(/^@/) },
+        { toOld: prefixed(value, '@'), toNew: unprefixed(value, '@') },
+      ),
+      rename('handle', 'subtitle'),
+    ],
+    `${at}, add("x"): "handle" does not take "xx", which is made of the fresh value of "x".`,
+  ],
+  [
     'what stands in is none of its kind',
     [remove('featured', { kind: 'boolean' }, { stands: 'no' })],
     `${at}, remove("featured"): "featured" does not take "no", what stands in for it.`,
@@ -419,6 +433,20 @@ const lenses: [what: string, lenses: readonly Lens[], sentence: string][] = [
     'an old default that the field does not take',
     [changeDefault('words', { from: 'none' })],
     `${at}, changeDefault("words"): "words" does not take "none", its old default.`,
+  ],
+  [
+    'an old default that a newer version does not take',
+    [
+      changeDefault('x', { from: 'ab' }),
+      join(['x', 'y'], 'handle', atFirst('/')),
+      convert(
+        'handle',
+        { kind: 'text', schema: z.string().regex(/^@/) },
+        { toOld: prefixed(value, '@'), toNew: unprefixed(value, '@') },
+      ),
+      rename('handle', 'subtitle'),
+    ],
+    `${at}, changeDefault("x"): "handle" does not take "ab", which is made of the old default of "x".`,
   ],
   [
     'a default of what callers do not write',

@@ -62,9 +62,13 @@ function randomLenses(draw: Draw, draft: Draft, choice: LensChoice): Lens[] {
   for (let tries = 0; lenses.length < wanted && tries < 40; tries++) {
     const lens = randomLens(draw, draft, choice)
     if (lens === null) continue
+    const tried = { ...draft, puts: new Map(draft.puts) }
     try {
-      applyOlder(draft, lens)
+      applyOlder(tried, lens)
       lenses.unshift(lens)
+      const { name, fields, relations, pageRowsMax } = tried
+      Object.assign(draft, { name, fields, relations, pageRowsMax })
+      for (const [column, expression] of tried.puts) draft.puts.set(column, expression)
     } catch (error) {
       // What does not fit this draft is another case's: that it is refused, the table of mistakes tests.
       if (!(error instanceof LensMistake)) throw error

