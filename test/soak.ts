@@ -5,7 +5,7 @@ import { lackingForDisk } from './support/faults.ts'
 import { detailsOf, summaryOf, wrongIn } from './support/report.ts'
 import { holdTrial, type Trial } from './support/trial.ts'
 
-const usage = `bun run soak --minutes N [--seed S] [--tokens off] [--edges N]
+const usage = `bun run soak --minutes N [--seed S] [--tokens off] [--edges N] [--callers N]
 Starts a primary with its sqld and edges on this machine, and breaks and mends them again and again while callers read and
 write through the edges. Judges every half minute what they were told, and the databases: each write that was
 acknowledged is there once, strong reads and writes have one order, sessions see no older world. Ends with a line such as
@@ -14,13 +14,15 @@ and with code 0 where nothing was wrong, with 1 where something was.
   --minutes N   how long, such as 10 or 0.5; the last half minute is finished
   --seed S      a whole number that decides the calls, the faults and their order; drawn where it is not given
   --tokens off  the callers send no Consistency-Token back: now sessions must be broken, which shows that the judge sees
-  --edges N     from 1 to 9 (3)`
+  --edges N     from 1 to 9 (3)
+  --callers N   how many call at once, and how many records they fight over, from 1 to 999 (16)`
 
 interface Options {
   readonly minutes: number
   readonly seed: number
   readonly hasTokens: boolean
   readonly edges: number
+  readonly callers: number
 }
 
 /** Between two judgements. */
@@ -53,14 +55,14 @@ async function main(args: string[]): Promise<number> {
 }
 
 /** Trials one after the other on the same cluster, each with the next seed, until the time is over. */
-async function soak(cluster: TestCluster, { minutes, seed, hasTokens }: Options): Promise<number> {
+async function soak(cluster: TestCluster, { minutes, seed, hasTokens, callers }: Options): Promise<number> {
   const start = performance.now()
   const minutesGone = () => (performance.now() - start) / 60_000
   const trials: Trial[] = []
   let isRight = true
   while (minutesGone() < minutes) {
     const times = { ms: Math.min(trialMs, (minutes - minutesGone()) * 60_000), faultMsMax: 1_000, peaceMsMax: 2_000 }
-    const trial = await holdTrial(cluster, { seed: seed + trials.length, ...times, hasTokens })
+    const trial = await holdTrial(cluster, { seed: seed + trials.length, ...times, hasTokens, callers })
     trials.push(trial)
     console.log(
       `${minutesGone().toFixed(1)} of ${minutes} minutes, seed ${seed + trials.length - 1}: ${summaryOf([trial])}`,
@@ -81,10 +83,11 @@ async function soak(cluster: TestCluster, { minutes, seed, hasTokens }: Options)
 function readOptions(args: string[]): Options | null {
   try {
     const texts = { minutes: { type: 'string' }, seed: { type: 'string' }, tokens: { type: 'string' } } as const
-    const options = { ...texts, edges: { type: 'string' }, help: { type: 'boolean', short: 'h' } } as const
+    const numbers = { edges: { type: 'string' }, callers: { type: 'string' } } as const
+    const options = { ...texts, ...numbers, help: { type: 'boolean', short: 'h' } } as const
     const { values } = parseArgs({ args, options })
     if (values.help) return null
-    const { minutes, seed, tokens = 'on', edges = '3' } = values
+    const { minutes, seed, tokens = 'on', edges = '3', callers = '16' } = values
     if (minutes === undefined) throw new Error('--minutes is missing')
     if (tokens !== 'on' && tokens !== 'off') throw new Error(`--tokens ${tokens} is neither on nor off`)
     return {
@@ -92,6 +95,7 @@ function readOptions(args: string[]): Options | null {
       seed: seed === undefined ? Math.floor(Math.random() * 1e6) : numberIn('--seed', seed, /^\d{1,9}$/, wholeNumber),
       hasTokens: tokens === 'on',
       edges: numberIn('--edges', edges, /^[1-9]$/, 'a number from 1 to 9'),
+      callers: numberIn('--callers', callers, /^[1-9]\d{0,2}$/, 'a number from 1 to 999'),
     }
   } catch (error) {
     console.error(`${(error as Error).message}\n\n${usage}`)

@@ -21,6 +21,7 @@ test.each([
   [['--minutes', 'ten'], '--minutes ten is not a number of minutes'],
   [['--minutes', '0'], '--minutes 0 is not a number of minutes'],
   [['--minutes', '1', '--edges', '0'], '--edges 0 is not a number from 1 to 9'],
+  [['--minutes', '1', '--callers', '0'], '--callers 0 is not a number from 1 to 999'],
   [['--minutes', '1', '--seed', '-1'], 'ambiguous'],
   [['--minutes', '1', '--tokens', 'no'], '--tokens no is neither on nor off'],
   [['1'], "Unexpected argument '1'"],

@@ -15,6 +15,8 @@ export interface TrialOptions {
   readonly faultMsMax: number
   readonly peaceMsMax: number
   readonly hasTokens: boolean
+  /** How many call at once, and how many tags they call. */
+  readonly callers: number
 }
 
 /** What happened in a trial, and what of it was wrong. */
@@ -40,8 +42,6 @@ interface Scene {
   readonly faults: Map<string, number>
 }
 
-const callersAtOnce = 16
-const tagsCalled = 16
 const followersAtOnce = 3
 const edgePeaceMsMax = 300
 export const faultNames = [...Object.keys(primaryFaults), ...Object.keys(edgeFaults)]
@@ -55,7 +55,7 @@ export async function holdTrial(cluster: TestCluster, options: TrialOptions): Pr
   const scene: Scene = {
     ...{ prefix: `${seed}.`, random, faultMsMax, faults },
     isOver: () => performance.now() > end && faults.size === faultNames.length,
-    tags: Array.from({ length: tagsCalled }, () => Bun.randomUUIDv7()),
+    tags: Array.from({ length: options.callers }, () => Bun.randomUUIDv7()),
     post: await newPost(cluster, seed),
   }
   const answers = new Map<number | 'refused' | 'cut', number>()
@@ -65,7 +65,7 @@ export async function holdTrial(cluster: TestCluster, options: TrialOptions): Pr
     patienceMs: () => (random() < 0.1 ? 50 * random() : 2_500),
     count: (status) => add(answers, status),
   }
-  const callers = Array.from({ length: callersAtOnce }, (_, i) => new Caller(`caller ${i}`, shared))
+  const callers = Array.from({ length: options.callers }, (_, i) => new Caller(`caller ${i}`, shared))
   const [primaryDeck, edgeDeck] = [new Deck(primaryFaults, random), new Deck(edgeFaults, random)]
   const followers = Array.from({ length: followersAtOnce }, () => new LogFollower({ ...shared, random: Math.random }))
   cluster.primary.forget()
