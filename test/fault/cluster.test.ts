@@ -26,7 +26,7 @@ if (lackingForDisk) console.error(`SKIPPED, faults of the disk of sqld under a c
 describe('a cluster that is broken and mended again and again', () => {
   test('loses nothing, does nothing twice, and shows each caller one history', async () => {
     const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1e6))
-    const times = { ms: 12_000, faultMsMax: 800, peaceMsMax: 800 }
+    const times = { ms: 6_000, faultMsMax: 800, peaceMsMax: 800 }
     const trial = await holdTrial(cluster, { seed, ...times, hasTokens: true, callers: 16 })
     console.error(`SEED=${seed}: ${summaryOf([trial])}\n${detailsOf([trial])}`)
     const { faults, answers, writes, reads, accounting, disorder, sessions, labels, complaints, followed } = trial

@@ -226,7 +226,7 @@ describe.skipIf(noInjection !== null)(`row 3: a failing disk${noInjection ? ` (s
       'pwrite64:error=ENOSPC:when=9+57',
     ]) {
       const injection = await injectOnce(fault)
-      for (let i = 0; i < 150; i++) {
+      for (let i = 0; i < 90; i++) {
         const name = `many-${wishes.all.length}`
         wishes.want('POST', '/comments', comment(name), name)
       }

@@ -478,7 +478,7 @@ describe.each([false, true])('whatever raw SQL does, with recursive triggers %p'
         expectLogIsTrue(database, rows)
         for (const d of allDerived) expect(database.query(driftSql(d)).all('', '', 10)).toEqual([])
       }),
-      { numRuns: 150 },
+      { numRuns: 75 },
     )
   })
 })

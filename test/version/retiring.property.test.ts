@@ -349,7 +349,7 @@ describe.each([false, true])('two releases on one database, with recursive trigg
         for (const each of [...model.resources.values()].flatMap(({ derived }) => [...derived.values()]))
           expect(database.query(driftSql(each)).all('', '', 10)).toEqual([])
       }),
-      { numRuns: 100 },
+      { numRuns: 60 },
     )
   })
 })

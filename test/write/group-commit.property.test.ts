@@ -194,7 +194,7 @@ test('writes that share a transaction end as they would alone, whatever happens 
         expect([each.name, contentsOf(each, tenant)]).toEqual([each.name, contentsOf(alone, tenant)])
       }
     },
-    { runs: 30 },
+    { runs: 20 },
   )
   for (const { file } of together) expect(complaintsAbout(file, model)).toEqual([])
   // The writes were of every kind that there is.
