@@ -228,7 +228,7 @@ describe.skipIf(!hasRedis)('what nodes share', () => {
       seed = (seed * 48_271) % 2_147_483_647
       return all[seed % all.length] as T
     }
-    const pairs = Array.from({ length: 400 }, () => ({
+    const pairs = Array.from({ length: 1_000 }, () => ({
       path: pick(paths),
       warms: [pick(world.edges), pick(readers)] as const,
       reads: [pick([...world.edges, world.primary]), pick(readers)] as const,
