@@ -2,12 +2,10 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { type EdgePlace, flatNetwork, type Network, type PrimaryPlace } from '../src/entry/network.ts'
-import { CommandError } from '../src/entry/node.ts'
 import { lackingForWan, openWan } from '../src/entry/wan.ts'
 import { relay } from '../test/support/relay.ts'
-import { BenchError } from './edge-jobs.ts'
+import { report, runBench } from './command.ts'
 import { measureLag } from './edge-lag.ts'
 import { measureLatency } from './edge-latency.ts'
 import { head } from './edge-table.ts'
@@ -52,13 +50,11 @@ export interface FarBench extends Bench {
 
 const roundTripMs = 80
 const regions = ['eu', 'us']
-const report = (line: string) => console.error(line)
 /** A name that no other run has. */
 const run = `b${process.pid}`
 
-async function main(args: string[]) {
-  const { help, effort } = readOptions(args)
-  if (help) return console.log(usage)
+async function main(isQuick: boolean) {
+  const effort = isQuick ? quick : full
   const folder = mkdtempSync(join(tmpdir(), 'perigee-bench-edge-'))
   const cut = cutShort(runMinutesMax)
   const lines: Cells[] = []
@@ -78,17 +74,6 @@ async function main(args: string[]) {
   } finally {
     rmSync(folder, { recursive: true })
     if (lines.length > 0) printTable(head, [1, 3], lines)
-  }
-}
-
-function readOptions(args: string[]): { readonly help: boolean; readonly effort: Effort } {
-  try {
-    const options = { quick: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } as const
-    const { values } = parseArgs({ args, options })
-    return { help: values.help === true, effort: values.quick ? quick : full }
-  } catch (error) {
-    report(`${(error as Error).message}\n\n${usage}`)
-    process.exit(2)
   }
 }
 
@@ -115,11 +100,4 @@ function pairOf({ edges: [edge, other] }: Network) {
   return { edge, other }
 }
 
-try {
-  await main(process.argv.slice(2))
-  process.exit(0)
-} catch (error) {
-  if (!(error instanceof BenchError || error instanceof CommandError)) throw error
-  report(error.message)
-  process.exit(1)
-}
+await runBench(usage, main)

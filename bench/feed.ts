@@ -2,10 +2,9 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { databaseFile } from '../src/entry/file-store.ts'
 import { flatNetwork } from '../src/entry/network.ts'
-import { CommandError } from '../src/entry/node.ts'
+import { report, runBench } from './command.ts'
 import { BenchError, type Moment, runJob, runScript } from './edge-jobs.ts'
 import { spreadOf } from './edge-table.ts'
 import { cpuSeconds, memoryBytes, tellOfOthers } from './machine.ts'
@@ -58,13 +57,11 @@ const watchedMax = 50
 const warmSeconds = 2
 const settleSeconds = 3
 const head: Cells = ['case', 'p50 ms', 'p99 ms', 'CPU %', 'KB/follower', 'node MB']
-const report = (line: string) => console.error(line)
 /** A name that no other run has. */
 const run = `f${process.pid}`
 
-async function main(args: string[]) {
-  const { help, effort } = readOptions(args)
-  if (help) return console.log(usage)
+async function main(isQuick: boolean) {
+  const effort = isQuick ? quick : full
   const folder = mkdtempSync(join(tmpdir(), 'perigee-bench-feed-'))
   const cut = cutShort(runMinutesMax)
   const lines: Cells[] = []
@@ -82,17 +79,6 @@ async function main(args: string[]) {
     killServers()
     rmSync(folder, { recursive: true })
     if (lines.length > 0) printTable(head, [1, 5], lines)
-  }
-}
-
-function readOptions(args: string[]): { readonly help: boolean; readonly effort: Effort } {
-  try {
-    const options = { quick: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } as const
-    const { values } = parseArgs({ args, options })
-    return { help: values.help === true, effort: values.quick ? quick : full }
-  } catch (error) {
-    report(`${(error as Error).message}\n\n${usage}`)
-    process.exit(2)
   }
 }
 
@@ -187,11 +173,4 @@ function cellsOf(title: string, delays: readonly number[] | null, cpu: number, e
   return [title, ...numbers, decimal(memory / 1e6, 0)]
 }
 
-try {
-  await main(process.argv.slice(2))
-  process.exit(0)
-} catch (error) {
-  if (!(error instanceof BenchError || error instanceof CommandError)) throw error
-  report(error.message)
-  process.exit(1)
-}
+await runBench(usage, main)

@@ -1,9 +1,9 @@
 /** `bun run bench:shared`: reads of a database that is far away, with what nodes share in Redis and without. */
-import { parseArgs } from 'node:util'
 import { relay } from '../test/support/relay.ts'
 import { type TestServer, testServer } from '../test/support/server.ts'
 import { startSqld } from '../test/support/sqld.ts'
 import { hasRedis, startRedis } from '../test/support/upstash.ts'
+import { runBench } from './command.ts'
 import { spreadOf } from './edge-table.ts'
 import { type Cells, decimal, printTable } from './table.ts'
 
@@ -71,11 +71,9 @@ async function measure(
   return { ms, hits, statements: asked() - before, seconds }
 }
 
-async function main() {
-  const { values } = parseArgs({ options: { quick: { type: 'boolean' }, help: { type: 'boolean' } } })
-  if (values.help) return console.log(usage)
+async function main(isQuick: boolean) {
   if (!hasRedis) throw new Error('redis-server is missing')
-  const reads = values.quick ? 1_000 : 3_000
+  const reads = isQuick ? 1_000 : 3_000
   const [redis, sqld] = [await startRedis(), await startSqld({ auth: false })]
   const way = await relay(sqld.url)
   const libsql = { url: way.origin, token: null, folder: null }
@@ -110,5 +108,4 @@ async function main() {
   await redis.remove()
 }
 
-await main()
-process.exit(0)
+await runBench(usage, main)
