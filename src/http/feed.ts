@@ -8,8 +8,7 @@ import { requireScope } from './auth.ts'
 import { EventStream } from './event-stream.ts'
 import { eventText } from './event-text.ts'
 import { type Followers, mustRefetch } from './followers.ts'
-import { type Life, requireServed, tellLife } from './life.ts'
-import { chooseView } from './negotiation.ts'
+import { type Life, requireServed, tellLife, viewServed } from './life.ts'
 import { baseHeaders, jsonHeaders, privateCaching, problemText, readVary } from './present.ts'
 import type { Service } from './service.ts'
 
@@ -29,10 +28,7 @@ export function feedHandler(service: Service, followers: Followers, alias: strin
     const { headers, url } = c.req.raw
     const caller = await service.authenticate(headers.get('authorization'))
     requireScope(caller, 'read')
-    const view = chooseView(service, caller.version, alias, headers.get('api-version'))
-    c.set('view', view)
-    service.metrics.countVersion(view.version.date, caller.key)
-    requireServed(service, view)
+    const view = viewServed(c, service, caller, alias)
     const at = url.indexOf('?')
     const query = parseFeedQuery(view, at < 0 ? '' : url.slice(at))
     const { resource, id, fields } = query

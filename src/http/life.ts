@@ -1,6 +1,9 @@
+import type { Context } from 'hono'
 import { Problem } from '../problem.ts'
+import type { Caller } from '../schema/access.ts'
 import type { Version } from '../schema/versions.ts'
 import type { View } from '../version/view.ts'
+import { chooseView } from './negotiation.ts'
 import type { Service } from './service.ts'
 
 /** How a version that has an end tells of it. A version without one has no such thing. */
@@ -57,6 +60,15 @@ function farewellOf({ date, alias, sunset }: Version, way: readonly View[]): str
   const notes = way.map(({ version }) => `${version.date}: ${version.notes}`).join(' ')
   const move = successor ? ` Move to ${successor.date} (${successor.alias}). What changed with ${notes}` : ''
   return `The API version ${date} (${alias}) ended on ${sunset}.${move} See /changelog.`
+}
+
+/** The view that a request is answered at, told to what comes after, and counted; refused from its version's sunset on. */
+export function viewServed(c: Context, service: Service, caller: Caller, alias: string | null): View {
+  const view = chooseView(service, caller.version, alias, c.req.raw.headers.get('api-version'))
+  c.set('view', view)
+  service.metrics.countVersion(view.version.date, caller.key)
+  requireServed(service, view)
+  return view
 }
 
 /** Refuses a request at a version from its sunset on. */

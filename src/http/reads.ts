@@ -12,8 +12,8 @@ import type { ResourceView } from '../version/view.ts'
 import { parseId } from '../write/command.ts'
 import { refuseUnreadable, requireScope } from './auth.ts'
 import { dependency, groupsHeader } from './cache-groups.ts'
-import { hasEnded, requireServed, tellLife } from './life.ts'
-import { type Consistency, chooseView, matchesTag, parseConsistency, requirePosition } from './negotiation.ts'
+import { hasEnded, tellLife, viewServed } from './life.ts'
+import { type Consistency, matchesTag, parseConsistency, requirePosition } from './negotiation.ts'
 import {
   jsonHeaders,
   pageBody,
@@ -131,10 +131,7 @@ function readHandler(service: Service, name: string, alias: string | null, route
     const { headers, url } = c.req.raw
     return andThen(service.authenticate(headers.get('authorization')), (caller) => {
       requireScope(caller, 'read')
-      const version = chooseView(service, caller.version, alias, headers.get('api-version'))
-      c.set('view', version)
-      service.metrics.countVersion(version.version.date, caller.key)
-      requireServed(service, version)
+      const version = viewServed(c, service, caller, alias)
       const view = resourceOf(version, name)
       if (resolve(view.resource.access.read, caller).kind === 'never') refuseUnreadable(caller, name)
       const consistency = parseConsistency(headers.get('consistency'), headers.get('consistency-token'), service.sealer)

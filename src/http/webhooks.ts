@@ -12,8 +12,8 @@ import type { WritePlan } from '../write/commit.ts'
 import { parseJson } from '../write/json.ts'
 import { requireScope } from './auth.ts'
 import { jsonType, mergePatchType } from './body.ts'
-import { requireServed, tellLife } from './life.ts'
-import { chooseView, parseConsistency, refuseConditions, requirePosition } from './negotiation.ts'
+import { tellLife, viewServed } from './life.ts'
+import { parseConsistency, refuseConditions, requirePosition } from './negotiation.ts'
 import { jsonHeaders, privateCaching, readVary } from './present.ts'
 import type { Service } from './service.ts'
 import { writing } from './writes.ts'
@@ -131,10 +131,7 @@ function readHandler(service: Service, alias: string | null, produce: Produce): 
     const { headers, url } = c.req.raw
     const caller = await service.authenticate(headers.get('authorization'))
     requireScope(caller, 'read')
-    const view = chooseView(service, caller.version, alias, headers.get('api-version'))
-    c.set('view', view)
-    service.metrics.countVersion(view.version.date, caller.key)
-    requireServed(service, view)
+    const view = viewServed(c, service, caller, alias)
     requireScope(caller, 'webhooks')
     const consistency = parseConsistency(headers.get('consistency'), headers.get('consistency-token'), service.sealer)
     const query = url.indexOf('?')

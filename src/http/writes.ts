@@ -11,8 +11,8 @@ import { planWrite } from '../write/plan.ts'
 import { requireScope } from './auth.ts'
 import { jsonType, mergePatchType, readBody } from './body.ts'
 import { changedGroups, groupsHeader } from './cache-groups.ts'
-import { requireServed, tellLife } from './life.ts'
-import { chooseView, parseCondition, parseIdempotencyKey, requestIdOf } from './negotiation.ts'
+import { tellLife, viewServed } from './life.ts'
+import { parseCondition, parseIdempotencyKey, requestIdOf } from './negotiation.ts'
 import { baseHeaders, jsonHeaders, serverTiming } from './present.ts'
 import { readMethods, resourceOf, type Service } from './service.ts'
 
@@ -61,10 +61,7 @@ export function writing(
     const caller = await service.authenticate(headers.get('authorization'))
     requireScope(caller, 'write')
     refuseQuery(url)
-    const view = chooseView(service, caller.version, alias, headers.get('api-version'))
-    c.set('view', view)
-    service.metrics.countVersion(view.version.date, caller.key)
-    requireServed(service, view)
+    const view = viewServed(c, service, caller, alias)
     const key = parseIdempotencyKey(headers.get('idempotency-key'))
     const bytes = type === null ? null : await readBody(c.req.raw, type)
     const requestId = requestIdOf(headers.get('x-request-id')) ?? service.newId()
