@@ -45,10 +45,13 @@ const vendorFiles: Record<string, RegExp> = {
   '@libsql/client/http': /^store\/libsql-/,
   '@libsql/hrana-client': /^store\/libsql(-\w+)?\.ts$/,
   '@upstash/redis': /^cache\//,
+  'node:http': /^(http\/node-wire|webhook\/send)\.ts$/,
+  'node:https': /^(http\/node-wire|webhook\/send)\.ts$/,
 }
 
 /** Drivers, which only an entry and the drivers themselves may name. */
-const drivers = /^store\/(backup|bun-sqlite|embedded|embedded-writer|lock|migrate|libsql(-\w+)?)\.ts$/
+const drivers =
+  /^(store\/(backup|bun-sqlite|embedded|embedded-writer|lock|migrate|sqld-log|libsql(-\w+)?)|http\/(node|fetch)-wire)\.ts$/
 
 interface Source {
   readonly path: string

@@ -1,5 +1,7 @@
 import { type App, createApp } from '../http/app.ts'
-import { createEdge, type Edge } from '../http/edge.ts'
+import { createEdge } from '../http/edge.ts'
+import { Link, watchPrimary } from '../http/forward.ts'
+import { NodeWire } from '../http/node-wire.ts'
 import type { AppOptions } from '../http/service.ts'
 import type { Epoch } from '../log/position.ts'
 import { Problem } from '../problem.ts'
@@ -9,8 +11,10 @@ import type { Model } from '../schema/model.ts'
 import { type FileReader, openCopyReader } from '../store/bun-sqlite.ts'
 import { migrationsOf } from '../store/migrations.ts'
 import { processParts } from './bun.ts'
+import { bunIdentity } from './bun-identity.ts'
+import { type Identity, identitySql } from './identity.ts'
 import type { Fetch } from './listen.ts'
-import { type Identity, identityOf, identitySql, migrationsFolder } from './node.ts'
+import { migrationsFolder } from './node.ts'
 import type { EdgeSettings } from './settings.ts'
 import { openSharedAnswers, type Shared } from './shared.ts'
 
@@ -42,7 +46,8 @@ interface Copy {
 export class EdgeServer {
   private readonly tell: (news: ServerNews) => void
   private readonly following: Following
-  private readonly edge: Edge
+  private readonly link: Link
+  private readonly watch: { stop(): void }
   private readonly appOf: (parts: Identity & Pick<AppOptions, 'reader'>) => App
   private readonly open = new Set<Copy>()
   private readonly noCopy: Copy
@@ -56,18 +61,15 @@ export class EdgeServer {
     this.following = createFollowing(parts, () => tell({ kind: 'nudge' }))
     const { primaryOrigin: origin, lagMsMax } = settings
     const shared = openSharedAnswers(sharing, region, lagMsMax)
-    this.edge = createEdge({
-      origin,
-      region,
-      replica: this.following,
-      lagMsMax,
-      answerMsMax: limits.forwardMsMax,
+    this.link = new Link(new NodeWire({ origin, elapsed }), elapsed)
+    const edge = createEdge({
+      ...{ link: this.link, region, replica: this.following, lagMsMax, answerMsMax: limits.forwardMsMax },
       ...(shared && { shared }),
-      elapsed,
     })
+    this.watch = watchPrimary(this.link, edge.learn)
     const unready = () => this.unready()
-    this.appOf = (copy) => createApp({ ...parts, ...copy, model, primary: null, through: this.edge, unready })
-    const app = this.appOf({ ...identityOf([]), reader: emptyReader })
+    this.appOf = (copy) => createApp({ ...parts, ...copy, model, primary: null, through: edge, unready })
+    const app = this.appOf({ ...bunIdentity([]), reader: emptyReader })
     this.noCopy = { file: null, epoch: null, reader: emptyReader, app, lacking: 0, requests: 0 }
     this.copy = this.noCopy
   }
@@ -104,7 +106,8 @@ export class EdgeServer {
   }
 
   close() {
-    this.edge.close()
+    this.watch.stop()
+    this.link.close()
     this.copy = this.noCopy
     this.closeUnused()
   }
@@ -128,7 +131,7 @@ export class EdgeServer {
     let reader: FileReader | undefined
     try {
       reader = openCopyReader(file, epoch, unfit)
-      const app = this.appOf({ ...identityOf(reader.rows(identitySql, [])), reader })
+      const app = this.appOf({ ...bunIdentity(reader.rows(identitySql, [])), reader })
       const copy = { file, epoch, reader, app, lacking: this.lackingIn(reader), requests: 0 }
       this.open.add(copy)
       return copy

@@ -9,7 +9,8 @@ import { buildViews, type View } from '../version/view.ts'
 import { parseBatch } from '../write/command.ts'
 import { commit } from '../write/commit.ts'
 import { planWrite } from '../write/plan.ts'
-import { CommandError, digest, type Node } from './node.ts'
+import { digest } from './bun-identity.ts'
+import { CommandError, type Node } from './node.ts'
 import { cut, type Package, readReadme, type Skipped, scanPackages } from './packages.ts'
 
 /** What an import did: packages read, and records written of each kind; what was there already is not written again. */

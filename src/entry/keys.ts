@@ -4,7 +4,8 @@ import { keyForm } from '../http/auth.ts'
 import type { Primary } from '../store/primary.ts'
 import type { Reader } from '../store/reader.ts'
 import type { Value } from '../value.ts'
-import { CommandError, digest } from './node.ts'
+import { digest } from './bun-identity.ts'
+import { CommandError } from './node.ts'
 
 export interface NewKey {
   readonly tenant: string

@@ -6,6 +6,7 @@ import { NoAnswer, NotTaken } from '../store/libsql-link.ts'
 import { migrateLibsql, pendingLibsqlMigrations } from '../store/libsql-migrate.ts'
 import { openLibsqlReader } from '../store/libsql-reader.ts'
 import { MigrationError } from '../store/migrations.ts'
+import { onDisk } from '../store/sqld-log.ts'
 import { CommandError, migrationsFolder, type Store } from './node.ts'
 import { type LibsqlSettings, SettingsError } from './settings.ts'
 
@@ -26,7 +27,12 @@ export function libsqlStore(settings: LibsqlSettings): Store {
     pending: () => usable(url, () => pendingLibsqlMigrations(settings, migrationsFolder)),
     openReader: () => (walFolder === null ? openLibsqlReader(settings) : openReader(join(walFolder, 'data'))),
     openPrimary: async ({ onCommit }) =>
-      openLibsql({ ...settings, walFolder, waitingMax: limits.pendingWritesMax, onCommit }),
+      openLibsql({
+        ...settings,
+        durable: walFolder === null ? null : (settled) => onDisk(settled, walFolder),
+        waitingMax: limits.pendingWritesMax,
+        onCommit,
+      }),
   }
 }
 

@@ -1,10 +1,11 @@
 import { join } from 'node:path'
 import type { AppOptions } from '../http/service.ts'
-import { createTokenSealer, type Epoch } from '../log/position.ts'
 import type { Model } from '../schema/model.ts'
 import type { Migration } from '../store/migrations.ts'
 import type { Primary } from '../store/primary.ts'
-import type { Reader, Row } from '../store/reader.ts'
+import type { Reader } from '../store/reader.ts'
+import { bunIdentity } from './bun-identity.ts'
+import { type Identity, identitySql } from './identity.ts'
 
 export const projectRoot = join(import.meta.dir, '..', '..')
 export const migrationsFolder = join(projectRoot, 'drizzle')
@@ -41,7 +42,7 @@ export async function openNode(store: Store, model: Model, onDeath: (error: Erro
   if (pending.length > 0)
     throw new CommandError(`The database ${store.place} lacks ${pending.length} migration(s). Run "bun run migrate".`)
   const reader = store.openReader()
-  const identity = identityOf(await reader.rows(identitySql, []))
+  const identity = bunIdentity(await reader.rows(identitySql, []))
   const primary = await store.openPrimary({ onCommit: reader.expire, onDeath })
   return {
     ...identity,
@@ -53,29 +54,4 @@ export async function openNode(store: Store, model: Model, onDeath: (error: Erro
       reader.close()
     },
   }
-}
-
-/** Who a database is: its epoch, and what its secret seals and signs. */
-export type Identity = Pick<AppOptions, 'epoch' | 'sealer' | 'sign' | 'digest' | 'newId'>
-
-/** Asks for what `identityOf` takes. */
-export const identitySql = 'select name, value from meta'
-
-export function identityOf(rows: readonly Row[]): Identity {
-  const meta = Object.fromEntries(rows)
-  const sign = (text: string) => new Bun.CryptoHasher('sha256', String(meta.secret)).update(text).digest('base64url')
-  return {
-    epoch: String(meta.epoch) as Epoch,
-    sealer: createTokenSealer(sign),
-    sign,
-    digest,
-    newId: () => Bun.randomUUIDv7(),
-  }
-}
-
-/** SHA-256 as URL-safe base64. */
-export function digest(...parts: (string | Uint8Array)[]): string {
-  const hasher = new Bun.CryptoHasher('sha256')
-  for (const part of parts) hasher.update(part)
-  return hasher.digest('base64url')
 }

@@ -1,5 +1,5 @@
-import { isIP } from 'node:net'
 import { z } from 'zod'
+import { addressFamily } from '../address.ts'
 
 /** The settings, read once from the environment. Each is listed in the README. */
 export interface Settings {
@@ -92,7 +92,7 @@ const schema = z.object({
   UPSTASH_REDIS_REST_TOKEN: z.string().optional(),
   RATE_LIMIT: perMinute,
   RATE_LIMIT_ADDRESS: perMinute,
-  TRUSTED_PROXIES: listOf((address) => isIP(address) !== 0, 'addresses such as 10.0.0.7, between commas'),
+  TRUSTED_PROXIES: listOf((address) => addressFamily(address) !== null, 'addresses such as 10.0.0.7, between commas'),
 })
 
 const edgeSchema = z.object({
@@ -125,7 +125,7 @@ function isDatabaseUrl(text: string): boolean {
 /** sqld takes addresses, no names. */
 function isAddress(text: string): boolean {
   const [, host = '', port] = /^(\[[\da-f:]+\]|[\d.]+):([1-9]\d{0,4})$/.exec(text) ?? []
-  return isIP(host.replace(/^\[|\]$/g, '')) !== 0 && Number(port) <= 65_535
+  return addressFamily(host.replace(/^\[|\]$/g, '')) !== null && Number(port) <= 65_535
 }
 
 function isOrigin(text: string): boolean {

@@ -5,7 +5,7 @@ import { andThen, type Soon } from '../soon.ts'
 import type { Replica, ReplicaState } from '../store/replica.ts'
 import { readBytes } from './body.ts'
 import { EdgeNumbers, type Reason } from './edge-numbers.ts'
-import { type Exchange, Link, messageOf, nothing, responseTo, watchPrimary } from './forward.ts'
+import { type Exchange, type Link, messageOf, nothing, responseTo } from './forward.ts'
 import { countedSeal } from './rate-limits.ts'
 import { present } from './reads.ts'
 import { placeOf, RecentWrites } from './recent-writes.ts'
@@ -14,8 +14,8 @@ import type { SharedAnswers } from './shared-answers.ts'
 import { consistencyOf, isOfRecords, requestIdFor, type Visit, writtenRecord } from './visit.ts'
 
 export interface EdgeOptions {
-  /** Of the primary, or of another edge: `http://host:port` or `https://host`. */
-  readonly origin: string
+  /** To the primary, or to another edge. */
+  readonly link: Link
   readonly region: string
   readonly replica: Replica
   /** From this age of the copy on, reads that ask for nothing are answered by the primary while it can be reached. */
@@ -24,12 +24,11 @@ export interface EdgeOptions {
   readonly answerMsMax: number
   /** Asked before the primary, where there is such. */
   readonly shared?: SharedAnswers
-  readonly elapsed: () => number
 }
 
 export interface Edge extends Through {
-  /** Stops asking after the primary, and cuts the connections to it. */
-  close(): void
+  /** Takes in where the primary says that it stands. */
+  learn(position: Position): void
 }
 
 const retrySoon = { 'Retry-After': '1' }
@@ -39,20 +38,15 @@ const retrySoon = { 'Retry-After': '1' }
  * everything else is the primary's to answer, and no answer is of an older world than the caller has already seen.
  */
 export function createEdge(options: EdgeOptions): Edge {
-  const link = new Link(options)
-  const edge = new Routing(options, link)
-  const watch = watchPrimary(link, (position) => edge.numbers.learn(position))
+  const edge = new Routing(options)
   return {
     answer: (request, local, service) => edge.answer({ request, local, service }),
+    learn: (position) => edge.numbers.learn(position),
     health: (position) => edge.numbers.health(position, options.replica.state()),
     metrics: (position) => [
       ...edge.numbers.lines(position, options.replica.state()),
       ...(options.shared?.numbers.lines() ?? []),
     ],
-    close() {
-      watch.stop()
-      link.close()
-    },
   }
 }
 
@@ -60,11 +54,9 @@ class Routing {
   readonly numbers = new EdgeNumbers()
   private readonly recent = new RecentWrites()
   private readonly options: EdgeOptions
-  private readonly link: Link
 
-  constructor(options: EdgeOptions, link: Link) {
+  constructor(options: EdgeOptions) {
     this.options = options
-    this.link = link
   }
 
   answer(visit: Visit): Soon<Response> {
@@ -109,7 +101,7 @@ class Routing {
   }
 
   private isTooOld({ ageMs }: ReplicaState): boolean {
-    return (ageMs === null || ageMs > this.options.lagMsMax) && this.link.isUp
+    return (ageMs === null || ageMs > this.options.lagMsMax) && this.options.link.isUp
   }
 
   private async readWhenReached(visit: Visit, token: Position): Promise<Response> {
@@ -230,7 +222,7 @@ class Routing {
     const via = `perigee-${this.options.region}`
     const counted = service.rateLimits && countedSeal(service, requestId)
     const message = messageOf(request, body, { via, requestId, newId: service.newId, counted })
-    const exchange = await this.link.exchange(message, msMax)
+    const exchange = await this.options.link.exchange(message, msMax)
     if (exchange.kind === 'answered')
       service.metrics.record(request.method, 'forwarded', exchange.status, service.elapsed() - start)
     return exchange

@@ -43,7 +43,7 @@ export class Publisher {
   private readonly options: PublisherOptions
   private position = -1
   private time = 0
-  private timer: Timer | undefined
+  private timer: ReturnType<typeof setTimeout> | undefined
   private underWay: Promise<void> | null = null
   private isNudged = false
   private isStopped = false

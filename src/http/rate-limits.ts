@@ -1,4 +1,4 @@
-import { isIP } from 'node:net'
+import { addressFamily } from '../address.ts'
 import type { Buckets, Grant, Quota } from '../cache/buckets.ts'
 import { sameText } from '../log/position.ts'
 import { Problem } from '../problem.ts'
@@ -174,7 +174,7 @@ export class RateLimits {
     let address = plainAddress(peers?.requestIP(request)?.address ?? 'unknown')
     if (trustedProxies.has(address)) {
       const said = (request.headers.get('x-forwarded-for') ?? '').split(',').map((each) => plainAddress(each.trim()))
-      address = said.findLast((each) => isIP(each) !== 0 && !trustedProxies.has(each)) ?? address
+      address = said.findLast((each) => addressFamily(each) !== null && !trustedProxies.has(each)) ?? address
     }
     return `address ${networkOf(address)}`
   }
@@ -225,7 +225,7 @@ function plainAddress(address: string): string {
 
 /** Of IPv6 the first half: who has one address there has all that share it. */
 function networkOf(address: string): string {
-  if (isIP(address) !== 6) return address
+  if (addressFamily(address) !== 6) return address
   const [head = '', tail] = address.split('::')
   const front = head === '' ? [] : head.split(':')
   const back = tail === undefined || tail === '' ? [] : tail.split(':')

@@ -10,6 +10,8 @@ export interface GroupOptions {
 /** What became of one batch of a group; an error where the batch itself is wrong, a fault of ours. */
 export type Settled = Outcome | Error
 
+export const isFailed = (settled: Settled) => !(settled instanceof Error) && settled.kind === 'failed'
+
 /** Statements in one group, more only in a batch alone: the first batch of a group waits for the last. */
 const groupStepsMax = 1_000
 

@@ -1,6 +1,5 @@
-import { open, statfs } from 'node:fs/promises'
 import { openHttp } from '@libsql/hrana-client'
-import { Groups, type Settled } from './groups.ts'
+import { Groups, isFailed, type Settled } from './groups.ts'
 import { commitGroup } from './libsql-group.ts'
 import { fetchWithin, type LibsqlAddress, NoAnswer, NotTaken } from './libsql-link.ts'
 import { Connection } from './libsql-script.ts'
@@ -10,19 +9,16 @@ export interface LibsqlOptions extends LibsqlAddress {
   /** Batches that may wait; one more fails as overloaded. */
   readonly waitingMax: number
   /**
-   * The folder of the database's files, where its server runs on this host: sqld leaves a commit to the operating
-   * system, and whoever wants it durable puts its log on the disk. Null where the server promises that itself.
+   * Makes durable what a group came to, and answers what is then told; null where the server itself promises that. See
+   * `sqld-log.ts`.
    */
-  readonly walFolder: string | null
+  readonly durable: ((settled: Settled[]) => Promise<Settled[]>) | null
   /** A group has been committed; called before anyone is told the outcome. */
   readonly onCommit?: () => void
 }
 
 /** How long a group may take: then it is given up, its outcome unknown. */
 const groupMsMax = 10_000
-
-/** A disk that refused a write and has less room than this is full. */
-const fullBytes = 4 * 1024 * 1024
 
 /** How long a connection is kept for the next group. sqld forgets one after ten seconds. */
 const keptMsMax = 5_000
@@ -49,7 +45,7 @@ export function openLibsql(options: LibsqlOptions): Primary {
   async function commit(group: readonly Batch[]): Promise<Settled[]> {
     try {
       const settled = await commitOnKept(group)
-      return options.walFolder === null ? settled : await onDisk(settled, options.walFolder)
+      return options.durable ? await options.durable(settled) : settled
     } catch (error) {
       if (error instanceof NotTaken) return group.map(() => ({ kind: 'failed', reason: 'unreachable' }))
       return group.map(() => (error instanceof Error && !(error instanceof NoAnswer) ? error : { kind: 'unknown' }))
@@ -85,7 +81,7 @@ export function openLibsql(options: LibsqlOptions): Primary {
 /** The connection that waits for the next group, for a while. */
 class Kept {
   private connection: Connection | null = null
-  private idle: Timer | undefined
+  private idle: ReturnType<typeof setTimeout> | undefined
 
   take(): Connection | null {
     clearTimeout(this.idle)
@@ -97,40 +93,6 @@ class Kept {
   keep(connection: Connection) {
     this.connection = connection
     this.idle = setTimeout(() => this.take()?.close(), keptMsMax)
-    this.idle.unref()
+    this.idle.unref?.()
   }
-}
-
-const isFailed = (settled: Settled) => !(settled instanceof Error) && settled.kind === 'failed'
-
-/** Makes durable what is told, and says why the disk did not take what failed. */
-async function onDisk(settled: Settled[], walFolder: string): Promise<Settled[]> {
-  const told = settled.some(isFailed) && (await isFull(walFolder)) ? settled.map(asFull) : settled
-  return settled.every(isFailed) || (await isDurable(walFolder)) ? told : told.map(inDoubt)
-}
-
-/** Puts the server's log on the disk; false where that failed. Its file may be another one after each of its starts. */
-async function isDurable(walFolder: string): Promise<boolean> {
-  try {
-    await using log = await open(`${walFolder}/data-wal`)
-    await log.datasync()
-    return true
-  } catch {
-    return false // What the disk has of the log is not known then, and the outcomes say so.
-  }
-}
-
-/** What was committed may not outlive a power cut, nor what a refusal goes by: it may be of the same group. */
-function inDoubt(settled: Settled): Settled {
-  return settled instanceof Error || settled.kind === 'failed' ? settled : { kind: 'unknown' }
-}
-
-/** sqld calls it a fault of the disk when there is no room for its own log. */
-async function isFull(folder: string): Promise<boolean> {
-  const { bavail, bsize } = await statfs(folder)
-  return bavail * bsize < fullBytes
-}
-
-function asFull(settled: Settled): Settled {
-  return isFailed(settled) ? { kind: 'failed', reason: 'full' } : settled
 }

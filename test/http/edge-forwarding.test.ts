@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { Link, type Message } from '../../src/http/forward.ts'
+import { NodeWire } from '../../src/http/node-wire.ts'
 import { limits } from '../../src/schema/limits.ts'
 import { type TestEdge, type TestEdgeOptions, testEdge } from '../support/edge.ts'
 import { relay } from '../support/relay.ts'
@@ -363,7 +364,8 @@ describe('a primary that does not answer', () => {
 
   test('has no more under way to it than may be', async () => {
     const server = await upstream(() => 'silence')
-    const link = new Link({ origin: server.origin, elapsed: () => performance.now() })
+    const elapsed = () => performance.now()
+    const link = new Link(new NodeWire({ origin: server.origin, elapsed }), elapsed)
     const send = (body: Uint8Array): ReturnType<Link['exchange']> => {
       const headers = { 'content-length': String(body.byteLength) }
       const message: Message = { method: 'POST', path: '/tags', headers, body, repeatable: false }

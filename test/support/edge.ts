@@ -1,9 +1,12 @@
 import { Database } from 'bun:sqlite'
 import { join } from 'node:path'
-import { digest } from '../../src/entry/node.ts'
+import { digest } from '../../src/entry/bun-identity.ts'
+
 import { createApp } from '../../src/http/app.ts'
 import { createEdge } from '../../src/http/edge.ts'
+import { Link, watchPrimary } from '../../src/http/forward.ts'
 import { Metrics } from '../../src/http/metrics.ts'
+import { NodeWire } from '../../src/http/node-wire.ts'
 import type { AppOptions } from '../../src/http/service.ts'
 import type { SharedAnswers } from '../../src/http/shared-answers.ts'
 import { createTokenSealer, type Epoch, isAtLeast, type Position, type Seq } from '../../src/log/position.ts'
@@ -131,7 +134,9 @@ export async function testEdge(primary: TestServer, options: TestEdgeOptions = {
   const replica = steppedReplica(primary.databaseFile, folder.path)
   const reader = openReader(replica.file)
   const elapsed = () => performance.now()
-  const edge = createEdge({ origin, region: 'edge', replica, lagMsMax, answerMsMax, ...sharing, elapsed })
+  const link = new Link(new NodeWire({ origin, elapsed }), elapsed)
+  const edge = createEdge({ link, region: 'edge', replica, lagMsMax, answerMsMax, ...sharing })
+  const watch = watchPrimary(link, edge.learn)
   const faults: unknown[] = []
   const { epoch, sign, newId } = primary.node
   const appOptions: AppOptions = {
@@ -161,7 +166,8 @@ export async function testEdge(primary: TestServer, options: TestEdgeOptions = {
     faults,
     call: (method, path, { key = defaultKey, ...rest } = {}) => call(url, method, path, { ...rest, key }),
     async stop() {
-      edge.close()
+      watch.stop()
+      link.close()
       await server.stop(true)
       reader.close()
       replica.close()

@@ -1,5 +1,6 @@
 import { Database } from 'bun:sqlite'
-import { digest } from '../../src/entry/node.ts'
+import { digest } from '../../src/entry/bun-identity.ts'
+
 import type { App } from '../../src/http/app.ts'
 import type { Model } from '../../src/schema/model.ts'
 import { openReader } from '../../src/store/bun-sqlite.ts'
