@@ -15,7 +15,7 @@ const mayImport: Record<string, readonly string[]> = {
   version: ['schema'],
   log: ['shard'],
   store: ['log'],
-  replica: ['log', 'store'],
+  replica: ['schema', 'version', 'log', 'store'],
   read: ['schema', 'version', 'shard', 'log', 'store'],
   write: ['schema', 'version', 'shard', 'log', 'store'],
   webhook: ['schema', 'version', 'shard', 'log', 'store', 'read', 'write'],

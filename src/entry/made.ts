@@ -2,6 +2,7 @@ import type { Database } from 'bun:sqlite'
 import type { Trigger } from '../log/triggers.ts'
 import type { Model } from '../schema/model.ts'
 import { guardTrigger, retiringTrigger } from '../store/guard.ts'
+import { keyTriggers } from '../store/key-changes.ts'
 import { backfilled } from '../version/retiring-sql.ts'
 import { sqlViewMark, sqlViews } from '../version/sql-views.ts'
 import { modelTriggers } from './triggers.ts'
@@ -20,10 +21,15 @@ export function madeIn(database: Database): Made[] {
   return database.query(sql).all() as Made[]
 }
 
+/** The engine's own, which are of no table of the model. */
+const ownTriggers: ReadonlySet<string> = new Set(
+  [guardTrigger, retiringTrigger, ...keyTriggers].map(({ name }) => name),
+)
+
 /** Whether Perigee makes it; a model's authors may add others by migrations of their own. */
 export function isOurs({ type, name, sql, table }: Made, model: Model): boolean {
   if (type === 'view') return sql.includes(sqlViewMark)
-  if (name === guardTrigger.name || name === retiringTrigger.name) return true
+  if (ownTriggers.has(name)) return true
   return model.resources.has(table) && /^_(after_(insert|update|delete)|keeps_key)$/.test(name.slice(table.length))
 }
 

@@ -3,6 +3,7 @@ import { type Derived, type TriggerEvent, triggerParts } from '../schema/derived
 import { jsonObjectSql } from '../schema/field.ts'
 import type { Model, Resource } from '../schema/model.ts'
 import { guardTrigger, retiringTrigger } from '../store/guard.ts'
+import { keyTriggers } from '../store/key-changes.ts'
 import { correctedColumns, retiringParts } from '../version/retiring-sql.ts'
 
 /** Every trigger that the model asks for: one per table and event, which keep all that is kept, and the engine's own. */
@@ -19,7 +20,7 @@ export function modelTriggers(model: Model): Trigger[] {
       parts: (event) => partsOf(resource, derived, event),
     })
   })
-  return [...kept, guardTrigger, retiringTrigger]
+  return [...kept, guardTrigger, retiringTrigger, ...keyTriggers]
 }
 
 /** What a row must have itself comes first, then its derived columns, then what follows those. */

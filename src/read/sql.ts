@@ -1,20 +1,10 @@
-import { assert } from '../problem.ts'
 import { type Caller, predicateSql, type Rule, resolve } from '../schema/access.ts'
-import { type Field, type FieldKind, quoted } from '../schema/field.ts'
-import { columnsIn } from '../schema/image.ts'
+import { quoted } from '../schema/field.ts'
 import { limits } from '../schema/limits.ts'
 import type { Resource } from '../schema/model.ts'
 import { Parameters, ShapeCache, type Text } from '../store/text.ts'
-import {
-  expressionSql,
-  formOf,
-  type LeafSql,
-  literalSql,
-  memberTexts,
-  recordSql,
-  rowLeaf,
-  type SqlValue,
-} from '../version/expression-sql.ts'
+import { memberTexts, recordSql, rowLeaf } from '../version/expression-sql.ts'
+import { imageColumnSql } from '../version/image-sql.ts'
 import type { Filter } from './filter.ts'
 import type { Include } from './include.ts'
 import type { SortKey } from './names.ts'
@@ -131,39 +121,10 @@ function pastSql(resource: Resource, p: ReadParameters): string {
   const { name } = resource
   const moment = p.add((bound) => (bound.kind === 'list' ? bound.past : null))
   const columns = [...resource.fields.values()].map(
-    (field) => `${pastColumnSql(field, resource)} as ${quoted(field.name)}`,
+    (field) => `${imageColumnSql(field, resource, 'c.image')} as ${quoted(field.name)}`,
   )
   const last = `(select max(d.seq) from changes d where d.tenant = c.tenant and d.resource = c.resource and d.id = c.id and d.seq <= ${moment})`
   return `select c.seq as rowid, c.tenant as tenant, ${columns.join(', ')} from changes c where c.tenant = ${p.tenant} and c.resource = '${name}' and c.seq <= ${moment} and c.operation <> 'delete' and c.seq = ${last}`
-}
-
-/**
- * A column of a past record, from its image. What the log wrote before the column was there is made of the columns whose
- * place it took, or has its default.
- */
-function pastColumnSql({ name, kind, fallback }: Field, { origins }: Resource): string {
-  const found = inImage(name, kind).sql
-  const rest = fallback === undefined || fallback === null ? found : literalSql(fallback).sql
-  const cases = (origins.get(name) ?? []).map((origin) => {
-    const isThere = columnsIn(origin).map(isInImage).join(' or ')
-    return `when ${isThere} then ${expressionSql(origin, imageLeaf).sql}`
-  })
-  return `case when ${isInImage(name)} then ${found} ${cases.join(' ')} else ${rest} end`
-}
-
-const imageLeaf: LeafSql = (leaf) => {
-  assert(leaf.op === 'column', 'a column is made of columns')
-  return inImage(leaf.name, leaf.kind)
-}
-
-function inImage(column: string, kind: FieldKind): SqlValue {
-  const path = `'$.${column}'`
-  const sql = kind === 'json' ? `nullif(c.image -> ${path}, 'null')` : `json_extract(c.image, ${path})`
-  return { sql, form: formOf(kind) }
-}
-
-function isInImage(column: string): string {
-  return `json_type(c.image, '$.${column}') is not null`
 }
 
 function pad(columns: readonly string[], length: number): string[] {

@@ -122,17 +122,23 @@ export const batchResults = sqliteTable('batchResults', {
 export const mustChange = sqliteView('mustChange', { rows: integer() }).as(sql`select 0 as "rows"`)
 
 /** API keys, by the SHA-256 of the key. The key itself is nowhere. */
-export const keys = sqliteTable('keys', {
-  hash: text().primaryKey(),
-  id: text().notNull(),
-  tenant: text().notNull(),
-  scopes: text().notNull(),
-  subject: text(),
-  createdAt: text().notNull(),
-  revokedAt: text(),
-  /** The date of the API version that its requests get which name none; null for the model's default. */
-  version: text(),
-})
+export const keys = sqliteTable(
+  'keys',
+  {
+    hash: text().primaryKey(),
+    id: text().notNull(),
+    tenant: text().notNull(),
+    scopes: text().notNull(),
+    subject: text(),
+    createdAt: text().notNull(),
+    revokedAt: text(),
+    /** The date of the API version that its requests get which name none; null for the model's default. */
+    version: text(),
+    /** Rises with each change of any key: `key-changes.ts` sets it. 0 where it has not changed since there are such numbers. */
+    changed: integer().notNull().default(0),
+  },
+  (t) => [index('keys_changed').on(t.changed, t.hash)],
+)
 
 /** Where changes are sent on to: one row for each receiver. `secret` signs, and `previousSecret` beside it for a time. */
 export const webhooks = sqliteTable(
