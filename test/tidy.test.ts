@@ -45,13 +45,16 @@ const vendorFiles: Record<string, RegExp> = {
   '@libsql/client/http': /^store\/libsql-/,
   '@libsql/hrana-client': /^store\/libsql(-\w+)?\.ts$/,
   '@upstash/redis': /^cache\//,
+  '@noble/hashes': /^entry\/portable-hashing\.ts$/,
+  uuid: /^entry\/portable-hashing\.ts$/,
+  'cloudflare:workers': /^entry\/replica-object\.ts$/,
   'node:http': /^(http\/node-wire|webhook\/send)\.ts$/,
   'node:https': /^(http\/node-wire|webhook\/send)\.ts$/,
 }
 
 /** Drivers, which only an entry and the drivers themselves may name. */
 const drivers =
-  /^(store\/(backup|bun-sqlite|embedded|embedded-writer|lock|migrate|sqld-log|libsql(-\w+)?)|http\/(node|fetch)-wire)\.ts$/
+  /^(store\/(backup|bun-sqlite|object-sqlite|embedded|embedded-writer|lock|migrate|sqld-log|libsql(-\w+)?)|http\/(node|fetch|app)-wire)\.ts$/
 
 interface Source {
   readonly path: string
@@ -75,7 +78,7 @@ describe('the house', () => {
     const crossed = files.flatMap((file) => {
       const from = folderOf(file.path)
       return file.imports
-        .filter((name) => name.startsWith('.'))
+        .filter((name) => name.startsWith('.') && !name.endsWith('/_journal.json'))
         .map((name) => folderOf(targetOf(file, name)))
         .filter((to) => to !== from && to !== '.' && !mayImport[from]?.includes(to))
         .map((to) => `${file.path} imports ${to}/`)

@@ -11,6 +11,7 @@ import { requireFilled } from './backfill.ts'
 import { listen } from './listen.ts'
 import { runMaintenance } from './maintenance.ts'
 import { type Node, openNode, projectRoot } from './node.ts'
+import { openApi } from './open-api.ts'
 import { resolveHost } from './resolve-host.ts'
 import type { Settings } from './settings.ts'
 import { openShared, type Shared, shareAtPrimary } from './shared.ts'
@@ -107,6 +108,7 @@ export function processParts(
     allowedOrigins: new Set(settings.allowedOrigins),
     region: settings.region,
     targets: new Targets(resolve, new Set(settings.webhookOrigins)),
+    openApi,
     docsScript,
     onFault: (error: unknown, requestId: string) => console.error(`perigee: request ${requestId} failed:`, error),
   }

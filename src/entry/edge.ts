@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Epoch, Position, Seq } from '../log/position.ts'
 import type { Report } from '../replica/replicator.ts'
 import { ReplicaSupervisor, type Replicating } from '../replica/supervisor.ts'

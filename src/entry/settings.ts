@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { addressFamily } from '../address.ts'
 
 /** The settings, read once from the environment. Each is listed in the README. */
@@ -48,6 +48,16 @@ export interface EdgeSettings extends Settings {
   /** Processes that serve, on one port. */
   readonly workers: number
   /** Where the copy is older than this, reads that ask for nothing are answered by the primary while that can be reached. */
+  readonly lagMsMax: number
+}
+
+/** Of the Worker edge. Its bucket for a limit of rates is its copy's, so it shares none. */
+export interface WorkerSettings extends Pick<Settings, 'publicTenant' | 'allowedOrigins' | 'rateLimits'> {
+  /** The name of its one region; null for one beside each of Cloudflare's regions that has callers. */
+  readonly region: string | null
+  /** Null where it commits to the primary's database itself. */
+  readonly primaryOrigin: string | null
+  readonly libsql: LibsqlSettings
   readonly lagMsMax: number
 }
 
@@ -187,6 +197,24 @@ export function readEdgeSettings(environment: Readonly<Record<string, string | u
   if (libsql === null)
     throw new SettingsError("PRIMARY_ORIGIN is set without LIBSQL_URL: expected the URL of the primary's database.")
   return { ...settings, libsql, primaryOrigin, workers, lagMsMax: REPLICA_LAG_MAX * 1_000 }
+}
+
+/** The settings of a Worker, from its variables and secrets. */
+export function readWorkerSettings(environment: Readonly<Record<string, string | undefined>>): WorkerSettings {
+  const { PRIMARY_ORIGIN: primaryOrigin = null, REPLICA_LAG_MAX } = parse(
+    edgeSchema.partial({ PRIMARY_ORIGIN: true }),
+    environment,
+  )
+  const { publicTenant, allowedOrigins, rateLimits, libsql, region } = readSettings(environment, null)
+  if (libsql === null)
+    throw new SettingsError(
+      "LIBSQL_URL is not set: expected the URL of the primary's database, such as libsql://db.example.com.",
+    )
+  const lagMsMax = REPLICA_LAG_MAX * 1_000
+  return {
+    ...{ publicTenant, allowedOrigins, rateLimits, libsql, primaryOrigin, lagMsMax },
+    region: environment.REGION === undefined ? null : region,
+  }
 }
 
 function parse<T extends z.ZodType>(schema: T, environment: Readonly<Record<string, string | undefined>>): z.output<T> {

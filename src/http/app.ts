@@ -35,19 +35,7 @@ export interface App {
 }
 
 export function createApp(options: AppOptions): App {
-  const views = buildViews(options.model)
-  const defaultView = views.get(options.model.defaultVersion.date)
-  assert(defaultView, 'a model has its default version')
-  const service: Service = {
-    ...options,
-    views,
-    defaultView,
-    lives: livesOf(views.values()),
-    authenticate: createAuthenticate(options),
-    answers: new KeptAnswers(options.reader, options.elapsed),
-    cacheHit: `Perigee-${options.region}; hit`,
-    cacheMiss: `Perigee-${options.region}; fwd=miss`,
-  }
+  const service = createService(options)
   const followers = new Followers(service)
   const hono = new Hono()
   for (const version of [null, ...options.model.versions.map((each) => each.alias)]) {
@@ -72,6 +60,23 @@ export function createApp(options: AppOptions): App {
     return keptResponse(service, asked) ?? hono.fetch(asked)
   }
   return { fetch: (request, peers) => serve(service, local, request, peers), close: () => followers.close() }
+}
+
+/** What handlers share, of an app or of what stands before one. */
+export function createService(options: AppOptions): Service {
+  const views = buildViews(options.model)
+  const defaultView = views.get(options.model.defaultVersion.date)
+  assert(defaultView, 'a model has its default version')
+  return {
+    ...options,
+    views,
+    defaultView,
+    lives: livesOf(views.values()),
+    authenticate: createAuthenticate(options),
+    answers: new KeptAnswers(options.reader, options.elapsed, options.answerBytesMax),
+    cacheHit: `Perigee-${options.region}; hit`,
+    cacheMiss: `Perigee-${options.region}; fwd=miss`,
+  }
 }
 
 function serve(service: Service, local: Local, request: Request, peers: Peers | undefined): Soon<Response> {

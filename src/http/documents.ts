@@ -51,10 +51,9 @@ function addOpenApi(hono: Hono, service: Service, alias: string | null) {
   hono.get(path, async (c) => {
     const view = chooseView(service, undefined, alias, c.req.raw.headers.get('api-version'))
     requireServed(service, view)
-    const { openApiDocument } = await import('./openapi.ts')
     const { date } = view.version
     const headers: Record<string, string> = { ...jsonHeaders, ...keptMinute, 'API-Version': date, Vary: readVary }
     tellLife(headers, service.lives.get(date), path, null)
-    return new Response(openApiDocument(service.model, view), { headers })
+    return new Response(await service.openApi(service.model, view), { headers })
   })
 }

@@ -11,7 +11,7 @@ import { present } from './reads.ts'
 import { placeOf, RecentWrites } from './recent-writes.ts'
 import type { Through } from './service.ts'
 import type { SharedAnswers } from './shared-answers.ts'
-import { consistencyOf, isOfRecords, requestIdFor, type Visit, writtenRecord } from './visit.ts'
+import { consistencyOf, isOfRecords, isOfWebhooks, requestIdFor, type Visit, writtenRecord } from './visit.ts'
 
 export interface EdgeOptions {
   /** To the primary, or to another edge. */
@@ -24,6 +24,10 @@ export interface EdgeOptions {
   readonly answerMsMax: number
   /** Asked before the primary, where there is such. */
   readonly shared?: SharedAnswers
+  /** The copy has no webhooks, so that reads of them are the primary's to answer. */
+  readonly withoutWebhooks?: boolean
+  /** The bytes that it may hold of recent writes, where `limits.recentWriteBytesMax` are too many. */
+  readonly recentBytesMax?: number
 }
 
 export interface Edge extends Through {
@@ -52,11 +56,12 @@ export function createEdge(options: EdgeOptions): Edge {
 
 class Routing {
   readonly numbers = new EdgeNumbers()
-  private readonly recent = new RecentWrites()
+  private readonly recent: RecentWrites
   private readonly options: EdgeOptions
 
   constructor(options: EdgeOptions) {
     this.options = options
+    this.recent = new RecentWrites(options.recentBytesMax)
   }
 
   answer(visit: Visit): Soon<Response> {
@@ -69,6 +74,7 @@ class Routing {
     const { request, local, service } = visit
     const state = this.options.replica.state()
     if (state.position === null) return this.readWithoutCopy(visit, state)
+    if (this.options.withoutWebhooks && isOfWebhooks(visit)) return this.readAtPrimary(visit, 'no-copy')
     const consistency = consistencyOf(request, service)
     switch (consistency?.kind) {
       case undefined:

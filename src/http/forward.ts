@@ -43,12 +43,15 @@ export interface Wire {
 export class Link {
   private readonly wire: Wire
   private readonly elapsed: () => number
+  private readonly bytesMax: number
   private underWay = 0
   private bytesUnderWay = 0
 
-  constructor(wire: Wire, elapsed: () => number) {
+  /** `bytesMax` are the bytes of bodies that are on it at once. */
+  constructor(wire: Wire, elapsed: () => number, bytesMax: number = limits.forwardBytesMax) {
     this.wire = wire
     this.elapsed = elapsed
+    this.bytesMax = bytesMax
   }
 
   get isUp(): boolean {
@@ -58,8 +61,7 @@ export class Link {
   /** Sends a message, and once more where it may be repeated and the connection was cut; never rejects. */
   async exchange(message: Message, msMax: number): Promise<Exchange> {
     const bytes = message.body.byteLength
-    if (this.underWay >= limits.forwardsMax || this.bytesUnderWay + bytes > limits.forwardBytesMax)
-      return { kind: 'overloaded' }
+    if (this.underWay >= limits.forwardsMax || this.bytesUnderWay + bytes > this.bytesMax) return { kind: 'overloaded' }
     this.underWay++
     this.bytesUnderWay += bytes
     try {

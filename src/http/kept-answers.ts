@@ -17,9 +17,9 @@ export class KeptAnswers {
   hits = 0
   misses = 0
 
-  constructor(reader: Reader, elapsed: () => number) {
+  constructor(reader: Reader, elapsed: () => number, bytesMax: number = limits.answerCacheBytesMax) {
     this.reader = reader
-    this.answers = new MemoryCache(limits.answerCacheBytesMax, elapsed)
+    this.answers = new MemoryCache(bytesMax, elapsed)
   }
 
   /** An answer that is still true, and the position that it is true at; null where there is none. */

@@ -28,12 +28,17 @@ const entryBytes = 2_000
 
 /**
  * The records that this node has just had written, as their writers see them, until its copy has them: so that a caller
- * reads its own write here without a further round trip. The oldest are dropped above `recentWriteBytesMax`.
+ * reads its own write here without a further round trip. The oldest are dropped above `bytesMax`.
  */
 export class RecentWrites {
   private readonly writeByKey = new Map<string, RecentWrite>()
+  private readonly bytesMax: number
   private bytes = 0
   private newest = 0
+
+  constructor(bytesMax: number = limits.recentWriteBytesMax) {
+    this.bytesMax = bytesMax
+  }
 
   /** Whether there is anything that a copy at `position` has not. Forgets everything where there is not. */
   areAhead({ seq }: Position): boolean {
@@ -72,7 +77,7 @@ export class RecentWrites {
     this.writeByKey.set(key, write)
     this.bytes += bytesOf(write)
     this.newest = Math.max(this.newest, write.position.seq)
-    while (this.bytes > limits.recentWriteBytesMax) {
+    while (this.bytes > this.bytesMax) {
       const [oldest] = this.writeByKey
       assert(oldest, 'what takes bytes is here')
       this.drop(...oldest)

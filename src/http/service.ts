@@ -6,7 +6,7 @@ import type { Soon } from '../soon.ts'
 import type { Primary } from '../store/primary.ts'
 import type { Reader } from '../store/reader.ts'
 import type { ResourceView, View } from '../version/view.ts'
-import type { Targets } from '../webhook/target.ts'
+import type { UrlCheck } from '../webhook/webhook.ts'
 import type { Authenticate } from './auth.ts'
 import type { KeptAnswers } from './kept-answers.ts'
 import type { Life } from './life.ts'
@@ -33,9 +33,11 @@ export interface AppOptions {
   readonly allowedOrigins: ReadonlySet<string>
   readonly region: string
   /** Which URLs webhooks may have. */
-  readonly targets: Targets
+  readonly targets: UrlCheck
   /** Why the node is not ready, or null. */
   readonly unready: () => string | null
+  /** The OpenAPI document of a version, as JSON text: drawn, or from where it was kept when it was. */
+  readonly openApi: (model: Model, view: View) => Promise<string>
   /** The script of the documentation page, from the package that ships it. */
   readonly docsScript: () => Promise<Response>
   /** Told of every fault of ours, with the id that the caller was given. */
@@ -44,6 +46,8 @@ export interface AppOptions {
   readonly metrics: Metrics
   /** Absent where the node answers everything itself. */
   readonly through?: Through
+  /** The bytes that it may hold of its own answers, where `limits.answerCacheBytesMax` are too many. */
+  readonly answerBytesMax?: number
   /** Stands before the node's own reads, where those are dear; absent where they are not, and where nothing is shared. */
   readonly shared?: SharedAnswers
   /** Absent where callers may send as much as they like. */

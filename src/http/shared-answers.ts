@@ -32,10 +32,15 @@ interface Shared {
   readonly headers: Readonly<Record<string, string>>
 }
 
+/** What was read to be shared: it was true `ageMs` before it was asked for, as far as its node knew. */
+interface Filled extends Shared {
+  readonly ageMs: number
+}
+
 /** What is being read, for all who ask for it meanwhile; null where it turns out to be nothing that is shared. */
 interface Fill {
   readonly begun: number
-  readonly shared: Promise<Shared | null>
+  readonly shared: Promise<Filled | null>
 }
 
 /** What an answer must be: at or after a position, and true at most so long ago. */
@@ -135,23 +140,23 @@ export class SharedAnswers {
     const fill = this.fills.get(read.key)
     const shared = await fill?.shared
     if (!fill || !shared) return null
-    const age = this.options.elapsed() - fill.begun
+    const age = this.options.elapsed() - fill.begun + shared.ageMs
     if (seqOf(shared) < need.seqMin || age > need.ageMsMax) return null
-    return this.present(asked, shared, 'joined', 'fwd=miss; collapsed')
+    return this.present(asked, shared, 'joined', 'fwd=miss; collapsed', age)
   }
 
   /** Reads, keeps what may be kept, and hands it to all who ask for the same meanwhile. */
   private async fill(asked: Asked, read: Read, why: 'away' | 'stale' | 'miss', time: number | null): Promise<Response> {
     const { key } = asked.read
-    const { promise, resolve } = Promise.withResolvers<Shared | null>()
+    const { promise, resolve } = Promise.withResolvers<Filled | null>()
     const isFirst = !this.fills.has(key)
     if (isFirst) this.fills.set(key, { begun: this.options.elapsed(), shared: promise })
-    let shared: Shared | null = null
+    let shared: Filled | null = null
     try {
       const response = await read(whole(asked.request))
       const text = response.body === null ? null : await response.text()
       shared = text === null ? null : shareable(response, text, asked.epoch)
-      const isKept = shared !== null && time !== null && this.keep(asked, shared, time)
+      const isKept = shared !== null && time !== null && this.keep(asked, shared, Math.max(0, time - shared.ageMs))
       const status = why === 'away' ? 'fwd=miss; detail=away' : `fwd=${why}`
       return this.marked(told(asked.request, response, text), why, isKept ? `${status}; stored` : status)
     } finally {
@@ -162,7 +167,7 @@ export class SharedAnswers {
 
   /** Whether it is on its way into the cache. Nobody waits for it to arrive. */
   private keep({ read, epoch }: Asked, shared: Shared, time: number): boolean {
-    const value = JSON.stringify(shared)
+    const value = JSON.stringify({ body: shared.body, headers: shared.headers })
     if (value.length > limits.sharedAnswerBytesMax) return false
     const groups = [...(shared.headers['Cache-Groups'] ?? '').matchAll(/"([^"]+)"/g)].map(([, group]) => group ?? '')
     const depends = groups.map((group) => dependency(read.tenant, group))
@@ -230,24 +235,19 @@ function told(request: Request, { status, headers }: Response, text: string | nu
   return new Response(null, { status: 304, headers: known })
 }
 
-/**
- * What of an answer is shared; null where it is none for everyone, or was itself kept for a while: by a copy, which tells
- * its age, or by a cache.
- */
-function shareable({ status, headers }: Response, body: string, epoch: Epoch): Shared | null {
+/** What of an answer is shared; null where it is none for everyone, or where nobody knows when it was true. */
+function shareable({ status, headers }: Response, body: string, epoch: Epoch): Filled | null {
   const isPublic = headers.get('cache-control') === publicCaching && headers.get('vary') === readVary
   const isWhole = status === 200 && headers.get('content-type') === jsonHeaders['Content-Type']
-  if (
-    !isPublic ||
-    !isWhole ||
-    ['age', 'replica-age', 'content-encoding', 'set-cookie'].some((name) => headers.has(name))
-  )
-    return null
+  const isPlain = ['age', 'content-encoding', 'set-cookie'].every((name) => !headers.has(name))
+  // What a copy answers was true when the copy last had everything.
+  const ageMs = Math.ceil(1_000 * Number(headers.get('replica-age') ?? 0))
+  if (!isPublic || !isWhole || !isPlain || !(ageMs >= 0)) return null
   const named = sharedHeaders.flatMap((name) => {
     const value = headers.get(name)
     return value === null ? [] : [[name, value] as const]
   })
-  const shared = { body, headers: Object.fromEntries(named) }
+  const shared: Filled = { body, headers: Object.fromEntries(named), ageMs }
   return shared.headers.ETag && shared.headers['Cache-Groups'] && positionOf(shared)?.epoch === epoch ? shared : null
 }
 

@@ -38,8 +38,16 @@ export function consistencyOf({ headers }: Request, { sealer }: Service): Consis
 }
 
 /** Whether a URL is of the model's records, and not of what every node says of itself. */
-export function isOfRecords({ request, service: { views } }: Visit): boolean {
+export function isOfRecords(visit: Visit): boolean {
+  return isOfWebhooks(visit) || [...visit.service.views.values()].some((view) => view.resources.has(nameIn(visit)))
+}
+
+export function isOfWebhooks(visit: Visit): boolean {
+  return nameIn(visit) === 'webhooks'
+}
+
+/** The first part of the path, after a version's alias where it has one. */
+function nameIn({ request, service: { views } }: Visit): string {
   const [, first = '', second = ''] = /^https?:\/\/[^/]+\/([^/?#]*)(?:\/([^/?#]*))?/.exec(request.url) ?? []
-  const name = views.has(first) ? second : first
-  return name === 'webhooks' || [...views.values()].some((view) => view.resources.has(name))
+  return views.has(first) ? second : first
 }

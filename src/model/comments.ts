@@ -1,5 +1,5 @@
 import { foreignKey, index, primaryKey, sqliteTable, text } from 'drizzle-orm/sqlite-core'
-import { z } from 'zod'
+import * as z from 'zod'
 import { anyOf, anyone, belongsTo, copy, identity, lengthBetween, owner, resource, scope } from '../schema/index.ts'
 import { posts } from './posts.ts'
 import { users } from './users.ts'

@@ -1,5 +1,5 @@
 import { integer, primaryKey, sqliteTable, text, uniqueIndex } from 'drizzle-orm/sqlite-core'
-import { z } from 'zod'
+import * as z from 'zod'
 import { anyOf, anyone, count, hasMany, identity, lengthBetween, owner, resource, scope, sum } from '../schema/index.ts'
 import { posts } from './posts.ts'
 

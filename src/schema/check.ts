@@ -29,6 +29,7 @@ export const reservedResources = [
   'metrics',
   'livez',
   'readyz',
+  'nudge',
   'versions',
   'changelog',
   'heads',

@@ -1,5 +1,5 @@
 import type { SQLiteColumn } from 'drizzle-orm/sqlite-core'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Json, Value } from '../value.ts'
 import { limits } from './limits.ts'
 

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { assert } from '../problem.ts'
 import type { Value } from '../value.ts'
 import type { Draft } from './draft.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { type FieldKind, instantForm, kindSchema, toJson, uuidv7 } from '../schema/field.ts'
 import type { ShapeField } from '../schema/shape.ts'
 import type { ResourceView } from './view.ts'

@@ -1,7 +1,5 @@
 import type { Epoch, Seq } from '../log/position.ts'
 import type { ChangeEvent } from '../read/feed.ts'
-import { signatureOf } from './signature.ts'
-import type { Webhook } from './webhook.ts'
 
 /** What `webhook-id` says of a change: the same at every try, and of one epoch, so that a receiver knows it again. */
 export function messageId(epoch: Epoch, seq: number): string {
@@ -18,17 +16,4 @@ export function seqOfMessage(epoch: Epoch, id: string): Seq | null {
 export function payloadOf(event: ChangeEvent, position: string): string {
   const type = `${event.resource}.${event.operation}`
   return JSON.stringify({ type, timestamp: event.time, data: { position, ...event } })
-}
-
-/** The headers of a try at `now`, milliseconds since 1970, signed with the secrets that hold then. */
-export function messageHeaders(id: string, payload: string, webhook: Webhook, now: number) {
-  const { secret, previousSecret, previousUntil } = webhook
-  const isRotating = previousSecret !== null && previousUntil !== null && Date.parse(previousUntil) > now
-  const seconds = Math.floor(now / 1000)
-  const secrets = isRotating ? [secret, previousSecret] : [secret]
-  return {
-    'webhook-id': id,
-    'webhook-timestamp': String(seconds),
-    'webhook-signature': signatureOf(id, seconds, payload, secrets),
-  }
 }

@@ -10,7 +10,7 @@ import type { WritePlan } from '../write/commit.ts'
 import { answerStep, planOf } from '../write/plan.ts'
 import type { NewWebhook, WebhookChange } from './input.ts'
 import { parkSql, releaseSql } from './queue.ts'
-import { newSecret } from './signature.ts'
+import { newSecret } from './secret.ts'
 
 /** What callers do to webhooks, as guarded batches: claimed, committed and answered like every write. */
 

@@ -1,6 +1,7 @@
 import { BlockList, isIP } from 'node:net'
 import { Problem } from '../problem.ts'
 import { limits } from '../schema/limits.ts'
+import type { UrlCheck } from './webhook.ts'
 
 /** An address that a host has; `family` is 4 or 6. */
 export interface Address {
@@ -21,7 +22,7 @@ export interface Target {
  * Which URLs may be sent to. A receiver is on the public internet, over HTTPS on its own port; else a caller could have
  * this server reach what only this server can. The origins of `exempt` may be anywhere, for development and tests.
  */
-export class Targets {
+export class Targets implements UrlCheck {
   private readonly resolve: ResolveHost
   private readonly exempt: ReadonlySet<string>
 

@@ -60,3 +60,8 @@ export function toldOf(change: LoggedChange, { interest, resources }: Webhook): 
   const event = interest && eventOf(change, interest)
   return event && (resources === null || resources.has(event.resource)) ? event : null
 }
+
+/** Says whether a webhook may have a URL: throws `webhook-url-refused` with the reason where it may not. */
+export interface UrlCheck {
+  of(text: string): Promise<{ readonly url: URL }>
+}

@@ -59,7 +59,7 @@ export class Sums {
     const text = JSON.stringify([this.projection.name, ...Object.values(key)])
     const known = this.sums.get(tenant + text)
     if (known) return known
-    const hex = Buffer.from(this.digest(text), 'base64url').toString('hex')
+    const hex = Uint8Array.fromBase64(this.digest(text), { alphabet: 'base64url' }).toHex()
     const sum = { tenant, id: idOfHash(hex), key, totals: new Map<string, number>() }
     this.sums.set(tenant + text, sum)
     return sum

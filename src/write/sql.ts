@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { assert } from '../problem.ts'
 import { type Caller, callerShape, predicateSql, resolve } from '../schema/access.ts'
 import type { Derived } from '../schema/derived.ts'

@@ -1,6 +1,7 @@
 import { databaseFile, fileStore } from '../../src/entry/file-store.ts'
 import { createKey } from '../../src/entry/keys.ts'
 import { type Node, openNode } from '../../src/entry/node.ts'
+import { openApi } from '../../src/entry/open-api.ts'
 import { type App, createApp } from '../../src/http/app.ts'
 import { Metrics } from '../../src/http/metrics.ts'
 import type { AppOptions } from '../../src/http/service.ts'
@@ -43,6 +44,7 @@ export async function testApp(change: (options: AppOptions) => Partial<AppOption
     targets: noTargets,
     region: 'test',
     unready: () => null,
+    openApi,
     docsScript: async () => new Response(''),
     onFault: (error) => void faults.push(error),
   }

@@ -125,6 +125,7 @@ export function readingApp(model: Model, reader: Reader, options: ReadingAppOpti
     targets: noTargets,
     region: 'test',
     unready: () => null,
+    openApi: refuse,
     docsScript: refuse,
     onFault: (error) => {
       throw error

@@ -1,6 +1,7 @@
 import { Database } from 'bun:sqlite'
 import { join } from 'node:path'
 import { digest } from '../../src/entry/bun-identity.ts'
+import { openApi } from '../../src/entry/open-api.ts'
 
 import { createApp } from '../../src/http/app.ts'
 import { createEdge } from '../../src/http/edge.ts'
@@ -149,6 +150,7 @@ export async function testEdge(primary: TestServer, options: TestEdgeOptions = {
     targets: noTargets,
     region: 'edge',
     unready: () => replica.state().unready,
+    openApi,
     docsScript: async () => new Response(''),
     onFault: (error) => void faults.push(error),
   }

@@ -2,6 +2,7 @@ import { Database } from 'bun:sqlite'
 import { fileStore } from '../../src/entry/file-store.ts'
 import { createKey } from '../../src/entry/keys.ts'
 import { openNode } from '../../src/entry/node.ts'
+import { openApi } from '../../src/entry/open-api.ts'
 import { createApp } from '../../src/http/app.ts'
 import { Metrics } from '../../src/http/metrics.ts'
 import type { TenantId } from '../../src/schema/access.ts'
@@ -77,6 +78,7 @@ export async function inVersionWorld(
     allowedOrigins: new Set(),
     region: 'test',
     unready: () => null,
+    openApi,
     docsScript: async () => new Response(''),
     targets: noTargets,
     onFault: (error) => void faults.push(error),

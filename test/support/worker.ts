@@ -1,0 +1,100 @@
+import { existsSync, mkdtempSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { Miniflare } from 'miniflare'
+import { projectRoot } from './project.ts'
+import { type Answer, type CallOptions, call } from './server.ts'
+
+/** The Worker in a workerd of its own, as wrangler bundles it. */
+export interface TestWorker {
+  readonly url: string
+  call(method: string, path: string, options?: CallOptions): Promise<Answer>
+  /** The process of workerd. */
+  readonly pid: number
+  /** What is kept in KV, by its names. */
+  kvNames(): Promise<string[]>
+  stop(): Promise<void>
+}
+
+export interface WorkerOptions {
+  /** Variables and secrets, as wrangler.toml and `wrangler secret` give them. */
+  readonly env: Readonly<Record<string, string>>
+  /** Where Durable Objects and KV are kept, so that another Worker may go on with them. */
+  readonly folder: string
+  /** Without KV where false. */
+  readonly hasKv?: boolean
+}
+
+/** What wrangler makes of the project for `wrangler deploy`. */
+export interface Bundle {
+  readonly file: string
+  readonly assets: string
+  /** What `wrangler deploy` says of the size of the program, in KiB after gzip. */
+  readonly gzipKiB: number
+}
+
+let bundled: Promise<Bundle> | undefined
+
+/** Bundles once for all tests of a run. */
+export function bundle(): Promise<Bundle> {
+  bundled ??= runWrangler()
+  return bundled
+}
+
+async function runWrangler(): Promise<Bundle> {
+  const folder = mkdtempSync(join(tmpdir(), 'perigee-test-'))
+  const command = ['node_modules/.bin/wrangler', 'deploy', '--dry-run', '--outdir', folder]
+  const process = Bun.spawn(command, {
+    cwd: projectRoot,
+    env: { ...Bun.env, WRANGLER_SEND_METRICS: 'false', WRANGLER_HIDE_BANNER: 'true', CI: 'true' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const [out, err, code] = await Promise.all([
+    new Response(process.stdout).text(),
+    new Response(process.stderr).text(),
+    process.exited,
+  ])
+  const size = /gzip: ([\d.]+) KiB/.exec(out)?.[1]
+  if (code !== 0 || size === undefined) throw new Error(`wrangler does not bundle: ${out}${err}`)
+  return { file: join(folder, 'worker.js'), assets: join(projectRoot, '.wrangler', 'assets'), gzipKiB: Number(size) }
+}
+
+export async function startWorker({ env, folder, hasKv = true }: WorkerOptions): Promise<TestWorker> {
+  const { file, assets } = await bundle()
+  const before = workerdPids()
+  const miniflare = new Miniflare({
+    modules: [{ type: 'ESModule', path: file }],
+    modulesRoot: dirname(file),
+    compatibilityDate: '2026-04-26',
+    durableObjects: { REPLICA: { className: 'ReplicaObject', useSQLite: true } },
+    durableObjectsPersist: join(folder, 'objects'),
+    kvPersist: join(folder, 'kv'),
+    ...(hasKv && { kvNamespaces: ['CACHE'] }),
+    bindings: env,
+    serviceBindings: {
+      async ASSETS(request: Request) {
+        const asset = join(assets, new URL(request.url).pathname)
+        return existsSync(asset) ? new Response(await readFile(asset)) : new Response(null, { status: 404 })
+      },
+    },
+  })
+  const url = (await miniflare.ready).origin
+  const [pid] = workerdPids().filter((each) => !before.includes(each))
+  if (pid === undefined) throw new Error('workerd does not run')
+  return {
+    ...{ url, pid },
+    call: (method, path, options) => call(url, method, path, options),
+    async kvNames() {
+      const kv = await miniflare.getKVNamespace('CACHE')
+      return (await kv.list()).keys.map(({ name }) => name)
+    },
+    stop: () => miniflare.dispose(),
+  }
+}
+
+/** The workerd processes that this process has started. */
+function workerdPids(): number[] {
+  const found = Bun.spawnSync(['pgrep', '-P', String(process.pid), 'workerd']).stdout.toString()
+  return found.split('\n').filter(Boolean).map(Number)
+}
