@@ -2,9 +2,9 @@ import { expect } from 'bun:test'
 import { follow } from '../support/stream.ts'
 import { type Ask, type Chapter, linkOf, refusalOf, type Shown, tokenOf, type World } from './world.ts'
 
-/** The position that everything written so far is before. */
+/** The position of everything written so far. */
 async function now({ service }: World): Promise<string> {
-  return tokenOf(await service('GET', '/tags?limit=1'))
+  return tokenOf(await service('GET', '/tags?limit=1', { headers: { Consistency: 'strong' } }))
 }
 
 /** The first changes after a position, page by page, as one who follows reads them. */
@@ -12,6 +12,7 @@ async function changes(ask: Ask, after: string, query: string, count: number): P
   const found: Shown[] = []
   for (let position = after; found.length < count; ) {
     const { body } = await ask('GET', `/changes?after=${position}&wait=25&${query}`)
+    if (body.data.length === 0) throw new Error(`${found.length} of ${count} changes came, and for 25 s no more`)
     found.push(...body.data)
     position = body.next
   }
@@ -48,11 +49,11 @@ export const feed: Chapter = {
     const whole = await changes(service, start, 'resource=tags', 5)
     for (const limit of [1, 2, 5]) {
       const seen: Shown[] = []
-      let path: string = `/changes?after=${start}&resource=tags&limit=${limit}`
+      let path: string = `/changes?after=${start}&resource=tags&limit=${limit}&wait=25`
       while (seen.length < 5) {
         const page = await service('GET', path)
         expect(page.body.data.length).toBeLessThanOrEqual(limit)
-        expect([page.status, tokenOf(page)]).toEqual([200, page.body.next])
+        expect([page.status, tokenOf(page), page.body.data.length > 0]).toEqual([200, page.body.next, true])
         seen.push(...page.body.data)
         path = linkOf(page, 'next') ?? ''
       }

@@ -128,8 +128,8 @@ export const reads: Chapter = {
     const { authorId } = await newPost({ words: 7 })
     const path = '/changes?resource=authorActivity&wait=25&after='
     let page = await service('GET', path + position)
-    while (!page.body.data.some(({ record }: { record: { authorId: string } }) => record.authorId === authorId))
-      page = await service('GET', path + page.body.next)
+    const isOf = ({ record }: { record: { authorId: string } }) => record.authorId === authorId
+    while (page.body.data.length > 0 && !page.body.data.some(isOf)) page = await service('GET', path + page.body.next)
     const headers = { 'Consistency-Token': tokenOf(page) }
     const list = await service('GET', `/authorActivity?authorId=${authorId}&include=author(fields:name)`, { headers })
     const [row] = list.body.data
@@ -174,5 +174,35 @@ export const reads: Chapter = {
       expect([name, included.body.posts.length]).toEqual([name, seesAll ? 2 : 1])
     }
     expect((await anonymous('GET', `/posts/${post.id}`)).headers.get('cache-control')).toBe('public, no-cache')
+  },
+
+  async 'a URL that is asked for again and again is answered to each caller and version as to nobody else'({
+    as,
+    key,
+    outside,
+    anonymous,
+    newPost,
+  }) {
+    const { authorId } = await newPost()
+    await newPost({ authorId, status: 'draft' })
+    const path = `/posts?authorId=${authorId}&count=exact`
+    const old = { headers: { 'API-Version': '2026-07-01' } }
+    const [editor, pinned] = [await as({ scopes: ['read', 'editor'] }), await as({ version: '2026-07-01' })]
+    const other = await as({ tenant: 'other' })
+    const featured = false
+    for (let n = 0; n < 5; n++) {
+      const answers = [
+        [await editor('GET', path), 2, undefined],
+        [await pinned('GET', path), 2, featured],
+        [await editor('GET', path, old), 2, featured],
+        [await anonymous('GET', path), 1, undefined],
+        [await anonymous('GET', path, old), 1, featured],
+        [await other('GET', path), 0, undefined],
+      ] as const
+      for (const [i, [{ body }, count, shown]] of answers.entries())
+        expect([n, i, body.count, body.data.length, body.data[0]?.featured]).toEqual([n, i, count, count, shown])
+    }
+    const wrong = await outside(`${await key()}x`)('GET', path)
+    expect(wrong.status).toBe(401)
   },
 }

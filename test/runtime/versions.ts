@@ -126,9 +126,11 @@ export const versions: Chapter = {
     const { body } = await service('GET', '/v3/tags?limit=1')
     expect(refusalOf(await service('GET', `/v2/tags?limit=1&after=${body.next}`))).toEqual([400, 'invalid-cursor'])
     const options = { body: { name: unique() }, headers: { 'Idempotency-Key': unique() } }
-    const [once, again] = [await service('POST', '/v1/tags', options), await service('POST', '/v1/tags', options)]
+    const create = (version: string) =>
+      service('POST', '/tags', { ...options, headers: { ...options.headers, 'API-Version': version } })
+    const [once, again] = [await create(v1), await create(v1)]
     expect([again.status, again.text]).toEqual([201, once.text])
-    expect(refusalOf(await service('POST', '/v2/tags', options))[1]).toBe('idempotency-key-reused')
+    expect(refusalOf(await create(v2))[1]).toBe('idempotency-key-reused')
   },
 
   async 'a version that has an end says so in every answer, and leads to the next'({ service, as, newPost }) {
