@@ -27,8 +27,9 @@ import type { WorkerSettings } from './settings.ts'
 import { elapsed, kvPrefix, now, replicaPrefix, settingsOf, type WorkerEnv, workerParts } from './worker-env.ts'
 import { WorkerPrimary } from './worker-primary.ts'
 
-/** A copy that is older than this looks for news when it is asked for anything. */
+/** A copy that is older than this looks for news when it is asked for anything, and sooner where it does not know a key. */
 const freshMsMax = 5_000
+const knowingMsMax = 500
 
 /** What a Durable Object has room for: 128 MB are for all of it, and for others beside it (Cloudflare's limits). */
 const room = { answerBytesMax: 8_388_608, recentBytesMax: 4_194_304, forwardBytesMax: 16_777_216 }
@@ -93,9 +94,16 @@ export class ReplicaNode {
   }
 
   async fetch(request: Request): Promise<Response> {
+    this.keepFresh(freshMsMax)
+    const response = await this.served.app.fetch(request, peers)
+    // The key may be newer than the copy. Whoever sends keys that are none has the copy look twice a second, no more.
+    if (response.status === 401) this.keepFresh(knowingMsMax)
+    return response
+  }
+
+  private keepFresh(msMax: number) {
     const { ageMs } = this.following.state()
-    if (ageMs === null || ageMs > freshMsMax) this.ctx.waitUntil(this.loop.nudge())
-    return this.served.app.fetch(request, peers)
+    if (ageMs === null || ageMs > msMax) this.ctx.waitUntil(this.loop.nudge())
   }
 
   /** Looks for news, until there are none. */

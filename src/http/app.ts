@@ -81,10 +81,14 @@ export function createService(options: AppOptions): Service {
 
 function serve(service: Service, local: Local, request: Request, peers: Peers | undefined): Soon<Response> {
   if (!hasSoundHost(request)) return problemResponse(new Problem('invalid-host'), '', { Connection: 'close' })
-  if (request.url.length > limits.urlCharsMax) return problemResponse(new Problem('uri-too-long'), '')
-  if (request.method !== 'HEAD' && !methodsKnown.includes(request.method)) {
-    const headers = { Allow: methodsKnown.join(', ') }
-    return problemResponse(new Problem('method-not-allowed', { headers }), '')
+  if (request.url.length > limits.urlCharsMax) {
+    const detail = `A URL has at most ${limits.urlCharsMax} characters.`
+    return problemResponse(new Problem('uri-too-long', { detail }), '')
+  }
+  if (!methodsKnown.includes(request.method)) {
+    const methods = methodsKnown.join(', ')
+    const details = { detail: `There are the methods ${methods}.`, headers: { Allow: methods } }
+    return problemResponse(new Problem('method-not-allowed', details), '')
   }
   const { through, rateLimits } = service
   const respond = () => (through ? around(service, through, local, request) : local(request))
@@ -173,7 +177,7 @@ function addWebhooks(hono: Hono, service: Service, alias: string | null) {
   }
 }
 
-const methodsKnown = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
+const methodsKnown = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 
 /**
  * Answers OPTIONS, and 405 to the methods that a path does not have. They are registered one by one, because a route

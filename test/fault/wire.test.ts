@@ -274,6 +274,17 @@ describe('requests that are odd and allowed', () => {
     wire.destroy()
   })
 
+  test('what is refused before anything is routed says what would be taken', async () => {
+    const refusal = async (bytes: string, method: string) => {
+      const answer = await exchange(server.url, sent(bytes), { method })
+      return [JSON.parse(answer?.body ?? '{}').detail, answer?.headers.get('allow')]
+    }
+    const long = head(`GET /users?handle=${'x'.repeat(9_000)}`)
+    expect(await refusal(long, 'GET')).toEqual(['A URL has at most 8192 characters.', undefined])
+    const methods = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'
+    expect(await refusal(head('TRACE /users'), 'TRACE')).toEqual([`There are the methods ${methods}.`, methods])
+  })
+
   test.each(['X-HTTP-Method-Override', 'X-HTTP-Method', 'X-Method-Override'])('%s overrides nothing', async (name) => {
     for (const method of ['GET', 'HEAD', 'OPTIONS']) {
       const request = sent(head(`${method} /users/USER`, authorization, `${name}: DELETE`))

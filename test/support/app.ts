@@ -1,5 +1,4 @@
 import { databaseFile, fileStore } from '../../src/entry/file-store.ts'
-import { createKey } from '../../src/entry/keys.ts'
 import { type Node, openNode } from '../../src/entry/node.ts'
 import { openApi } from '../../src/entry/open-api.ts'
 import { type App, createApp } from '../../src/http/app.ts'
@@ -7,6 +6,7 @@ import { Metrics } from '../../src/http/metrics.ts'
 import type { AppOptions } from '../../src/http/service.ts'
 import { model } from '../../src/model/index.ts'
 import type { TenantId } from '../../src/schema/access.ts'
+import { type KeyOptions, newKey } from './keys.ts'
 import { temporaryFolder } from './server.ts'
 import { noTargets } from './targets.ts'
 
@@ -17,12 +17,7 @@ export interface TestApp {
   readonly databaseFile: string
   /** What `onFault` was told: faults of ours, of which there must be none. */
   readonly faults: unknown[]
-  key(options?: {
-    tenant?: string
-    scopes?: string[]
-    subject?: string | null
-    version?: string | null
-  }): Promise<string>
+  key(options?: KeyOptions): Promise<string>
   stop(): Promise<void>
 }
 
@@ -53,8 +48,7 @@ export async function testApp(change: (options: AppOptions) => Partial<AppOption
     node,
     databaseFile: databaseFile(folder.path),
     faults,
-    key: async ({ tenant = 'demo', scopes = ['read', 'write'], subject = null, version = null } = {}) =>
-      (await createKey(node.primary, { tenant, scopes, subject, version })).key,
+    key: (options) => newKey(node.primary, options),
     async stop() {
       await node.close()
       folder.remove()

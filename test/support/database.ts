@@ -3,7 +3,6 @@ import { startServer } from '../../src/entry/bun.ts'
 import { digest } from '../../src/entry/bun-identity.ts'
 import { databaseFile } from '../../src/entry/file-store.ts'
 import { makeStrict } from '../../src/entry/generate.ts'
-import { createKey } from '../../src/entry/keys.ts'
 import { migrationsFolder } from '../../src/entry/node.ts'
 import { readSettings } from '../../src/entry/settings.ts'
 import { modelTriggers } from '../../src/entry/triggers.ts'
@@ -16,6 +15,7 @@ import type { Model } from '../../src/schema/model.ts'
 import { migrationsOf } from '../../src/store/migrations.ts'
 import type { Reader } from '../../src/store/reader.ts'
 import * as engineTables from '../../src/store/tables.ts'
+import { newKey } from './keys.ts'
 import { call, type TestServer, temporaryFolder } from './server.ts'
 import { noTargets } from './targets.ts'
 
@@ -63,12 +63,7 @@ export async function modelServer(declared: ModelWithTables): Promise<TestServer
   const settings = { ...readSettings({}, 'demo'), port: 0, region: 'test', dataDir: folder.path }
   const server = await startServer(settings, declared.model)
   const { node } = server
-  const makeKey: TestServer['key'] = async ({
-    tenant = 'demo',
-    scopes = ['read', 'write'],
-    subject = null,
-    version = null,
-  } = {}) => (await createKey(node.primary, { tenant, scopes, subject, version })).key
+  const makeKey: TestServer['key'] = (options) => newKey(node.primary, options)
   const defaultKey = await makeKey()
   return {
     url: server.url,

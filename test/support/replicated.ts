@@ -1,10 +1,8 @@
 import { Database } from 'bun:sqlite'
 import { mkdtempSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { createKey } from '../../src/entry/keys.ts'
 import { libsqlStore } from '../../src/entry/libsql-store.ts'
-import { openNode } from '../../src/entry/node.ts'
-import { model } from '../../src/model/index.ts'
+import { type Owner, ownerOf } from './keys.ts'
 import { type SpawnedServer, spawnServer } from './process.ts'
 import { type Answer, type CallOptions, call, temporaryFolder } from './server.ts'
 import { freePort, startSqld, type TestSqld } from './sqld.ts'
@@ -15,6 +13,7 @@ export interface Replicated {
   readonly dataDir: string
   readonly sqld: TestSqld
   readonly key: string
+  readonly owner: Owner
   /** Where the primary is, and stays. */
   readonly origin: string
   call(method: string, path: string, options?: CallOptions): Promise<Answer>
@@ -55,16 +54,8 @@ export async function replicated(): Promise<Replicated> {
   const sqld = await startSqld({ folder: join(folder.path, 'sqld') })
   const store = libsqlStore({ url: sqld.url, token: sqld.token, folder: sqld.folder })
   await store.migrate()
-  const node = await openNode(store, model, (error) => {
-    throw error
-  })
-  const { key } = await createKey(node.primary, {
-    tenant: 'demo',
-    scopes: ['read', 'write'],
-    subject: null,
-    version: null,
-  })
-  await node.close()
+  const owner = ownerOf(store)
+  const key = await owner.key()
   const port = freePort()
   const origin = `http://127.0.0.1:${port}`
   const running = new Set<SpawnedServer>()
@@ -78,6 +69,7 @@ export async function replicated(): Promise<Replicated> {
     dataDir: folder.path,
     sqld,
     key,
+    owner,
     origin,
     call: asking(origin),
     newFolder: () => mkdtempSync(join(folder.path, 'part-')),

@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Surroundings, startServer } from '../../src/entry/bun.ts'
 import { databaseFile } from '../../src/entry/file-store.ts'
-import { createKey } from '../../src/entry/keys.ts'
 import type { Node } from '../../src/entry/node.ts'
 import { readSettings, type Settings } from '../../src/entry/settings.ts'
 import { storeOf } from '../../src/entry/stores.ts'
 import { model } from '../../src/model/index.ts'
+import { type KeyOptions, newKey } from './keys.ts'
 
 /** A real server on a free port over a real, empty, migrated database in a folder of its own. */
 export interface TestServer {
@@ -15,13 +15,7 @@ export interface TestServer {
   readonly dataDir: string
   readonly databaseFile: string
   readonly node: Node
-  /** A key of the tenant `demo` that may read and write; or of another tenant, with other scopes, for a user, pinned to a version. */
-  key(options?: {
-    tenant?: string
-    scopes?: string[]
-    subject?: string | null
-    version?: string | null
-  }): Promise<string>
+  key(options?: KeyOptions): Promise<string>
   /** One request. `body` is sent as JSON, or as merge patch with PATCH; `key` null sends none. */
   call(method: string, path: string, options?: CallOptions): Promise<Answer>
   stop(): Promise<void>
@@ -65,12 +59,7 @@ export async function testServer(
   await storeOf(settings).migrate()
   const server = await startServer(settings, follows ? model : stillModel, undefined, surroundings)
   const { node } = server
-  const makeKey: TestServer['key'] = async ({
-    tenant = 'demo',
-    scopes = ['read', 'write'],
-    subject = null,
-    version = null,
-  } = {}) => (await createKey(node.primary, { tenant, scopes, subject, version })).key
+  const makeKey: TestServer['key'] = (options) => newKey(node.primary, options)
   const defaultKey = await makeKey()
   return {
     url: server.url,

@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import type { Readable } from 'node:stream'
 import { Miniflare } from 'miniflare'
 import { projectRoot } from './project.ts'
 import { type Answer, type CallOptions, call } from './server.ts'
@@ -12,6 +13,8 @@ export interface TestWorker {
   call(method: string, path: string, options?: CallOptions): Promise<Answer>
   /** The process of workerd. */
   readonly pid: number
+  /** What it has written that is no answer: complaints of its program and of workerd itself. */
+  complaints(): string
   /** What is kept in KV, by its names. */
   kvNames(): Promise<string[]>
   stop(): Promise<void>
@@ -63,11 +66,14 @@ async function runWrangler(): Promise<Bundle> {
 export async function startWorker({ env, folder, hasKv = true }: WorkerOptions): Promise<TestWorker> {
   const { file, assets } = await bundle()
   const before = workerdPids()
+  let complaints = ''
+  const hear = (stream: Readable) => stream.on('data', (text: Buffer) => void (complaints += text.toString()))
   const miniflare = new Miniflare({
     modules: [{ type: 'ESModule', path: file }],
     modulesRoot: dirname(file),
     compatibilityDate: '2026-04-26',
     durableObjects: { REPLICA: { className: 'ReplicaObject', useSQLite: true } },
+    handleRuntimeStdio: (out, err) => [out, err].map(hear),
     durableObjectsPersist: join(folder, 'objects'),
     kvPersist: join(folder, 'kv'),
     ...(hasKv && { kvNamespaces: ['CACHE'] }),
@@ -84,6 +90,7 @@ export async function startWorker({ env, folder, hasKv = true }: WorkerOptions):
   if (pid === undefined) throw new Error('workerd does not run')
   return {
     ...{ url, pid },
+    complaints: () => complaints,
     call: (method, path, options) => call(url, method, path, options),
     async kvNames() {
       const kv = await miniflare.getKVNamespace('CACHE')
