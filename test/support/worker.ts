@@ -67,13 +67,16 @@ export async function startWorker({ env, folder, hasKv = true }: WorkerOptions):
   const { file, assets } = await bundle()
   const before = workerdPids()
   let complaints = ''
-  const hear = (stream: Readable) => stream.on('data', (text: Buffer) => void (complaints += text.toString()))
+  const hear = (stream: Readable) =>
+    stream.on('data', (text: Buffer) => {
+      complaints += text
+    })
   const miniflare = new Miniflare({
     modules: [{ type: 'ESModule', path: file }],
     modulesRoot: dirname(file),
     compatibilityDate: '2026-04-26',
     durableObjects: { REPLICA: { className: 'ReplicaObject', useSQLite: true } },
-    handleRuntimeStdio: (out, err) => [out, err].map(hear),
+    handleRuntimeStdio: (...streams: Readable[]) => streams.map(hear),
     durableObjectsPersist: join(folder, 'objects'),
     kvPersist: join(folder, 'kv'),
     ...(hasKv && { kvNamespaces: ['CACHE'] }),
