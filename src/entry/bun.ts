@@ -11,6 +11,7 @@ import { requireFilled } from './backfill.ts'
 import { listen } from './listen.ts'
 import { runMaintenance } from './maintenance.ts'
 import { type Node, openNode, projectRoot } from './node.ts'
+import { nudgeEdges } from './nudges.ts'
 import { openApi } from './open-api.ts'
 import { resolveHost } from './resolve-host.ts'
 import type { Settings } from './settings.ts'
@@ -52,7 +53,8 @@ export async function startServer(
   await closingWhere(node, () => requireFilled(store, node))
   let stopping = false
   let dispatcher: Dispatcher | undefined
-  const more = () => [...(dispatcher?.metrics() ?? []), ...(health?.metrics() ?? [])]
+  const nudges = nudgeEdges(settings.edgeOrigins, node.sealer)
+  const more = () => [...(dispatcher?.metrics() ?? []), ...nudges.metrics(), ...(health?.metrics() ?? [])]
   const shared = await openShared(settings)
   const { stop: stopSharing, ...sharing } = shareAtPrimary(shared, node, settings)
   const parts = processParts(settings, shared, more, resolve)
@@ -60,6 +62,10 @@ export async function startServer(
     ...node,
     ...parts,
     ...sharing,
+    onWritten(position) {
+      sharing.onWritten?.(position)
+      nudges.onWritten(position)
+    },
     unready: () => (stopping ? 'The server is stopping.' : (health?.unready() ?? null)),
   })
   const listening = await closingWhere(node, () => listen(settings, app.fetch))
@@ -75,7 +81,7 @@ export async function startServer(
       maintenance.stop()
       app.close()
       await Promise.all([listening.stop(), maintenance.stopped, dispatcher.stop()])
-      await stopSharing()
+      await Promise.all([stopSharing(), nudges.stop()])
       await node.close()
     },
   }

@@ -13,6 +13,8 @@ export interface ClusterOptions {
   /** Keeps the data of each node, and `dev-key`; what an earlier cluster left there goes on. */
   readonly folder: string
   readonly network: Network
+  /** Origins of Worker edges that the primary tells of each write, between commas. */
+  readonly edgeOrigins?: string
   /** Told what the nodes complain of, and of each that ends without having been asked to. */
   readonly tell: (line: string) => void
   /** Where the progress of the first import goes. */
@@ -82,8 +84,9 @@ export class Cluster {
   }
 
   private primarySettings() {
-    const { databaseAddress } = this.options.network.primary
-    return { DATA_DIR: this.dataDir, LIBSQL_LISTEN: databaseAddress, REGION: 'primary' }
+    const { network, edgeOrigins = '' } = this.options
+    const LIBSQL_LISTEN = network.primary.databaseAddress
+    return { DATA_DIR: this.dataDir, LIBSQL_LISTEN, REGION: 'primary', EDGE_ORIGINS: edgeOrigins }
   }
 
   private async startNode(name: string, place: Place, command: string, settings: Readonly<Record<string, string>>) {

@@ -20,6 +20,8 @@ export interface Settings {
   readonly deliveryDays: number
   /** Origins that webhooks may be sent to wherever they are, plain HTTP and other ports included. */
   readonly webhookOrigins: readonly string[]
+  /** Origins of Worker edges, which are told of each write. */
+  readonly edgeOrigins: readonly string[]
   /** Upstash's REST API of a Redis that nodes share; null for none. */
   readonly redis: { readonly url: string; readonly token: string } | null
   readonly rateLimits: RateLimitSettings
@@ -98,6 +100,7 @@ const schema = z.object({
   LOG_DAYS: days('90'),
   DELIVERY_DAYS: days('7'),
   WEBHOOK_ORIGINS: listOf(isOrigin, 'origins such as http://127.0.0.1:3000, between commas'),
+  EDGE_ORIGINS: listOf(isOrigin, 'origins such as https://perigee.example.workers.dev, between commas'),
   UPSTASH_REDIS_REST_URL: setting(isRestUrl, 'the URL of a REST API, such as https://db.upstash.io').optional(),
   UPSTASH_REDIS_REST_TOKEN: z.string().optional(),
   RATE_LIMIT: perMinute,
@@ -163,6 +166,7 @@ export function readSettings(
     logDays: values.LOG_DAYS,
     deliveryDays: values.DELIVERY_DAYS,
     webhookOrigins: values.WEBHOOK_ORIGINS,
+    edgeOrigins: values.EDGE_ORIGINS,
     redis: redisOf(values),
     rateLimits: {
       perKey: values.RATE_LIMIT ?? null,

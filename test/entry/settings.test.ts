@@ -1,5 +1,5 @@
 import { describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { readEdgeSettings, readSettings, SettingsError } from '../../src/entry/settings.ts'
+import { readEdgeSettings, readSettings, readWorkerSettings, SettingsError } from '../../src/entry/settings.ts'
 import { runCommand } from '../support/command.ts'
 
 setDefaultTimeout(60_000)
@@ -86,6 +86,7 @@ describe('settings', () => {
       logDays: 90,
       deliveryDays: 7,
       webhookOrigins: [],
+      edgeOrigins: [],
       redis: null,
       rateLimits: { perKey: null, perAddress: null, trustedProxies: [] },
     })
@@ -107,6 +108,7 @@ describe('settings', () => {
       RATE_LIMIT: '600',
       RATE_LIMIT_ADDRESS: '60',
       TRUSTED_PROXIES: '127.0.0.1, ::1',
+      EDGE_ORIGINS: 'https://perigee.example.workers.dev',
     }
     expect(readSettings(environment, 'demo')).toEqual({
       port: 0,
@@ -120,6 +122,7 @@ describe('settings', () => {
       logDays: 90,
       deliveryDays: 7,
       webhookOrigins: [],
+      edgeOrigins: ['https://perigee.example.workers.dev'],
       redis: { url: 'https://db.upstash.io', token: 'another token' },
       rateLimits: { perKey: 600, perAddress: 60, trustedProxies: ['127.0.0.1', '::1'] },
     })
@@ -173,5 +176,28 @@ describe('settings of an edge', () => {
     expect(() => readEdgeSettings({ PRIMARY_ORIGIN: edge.PRIMARY_ORIGIN })).toThrow(
       new SettingsError("PRIMARY_ORIGIN is set without LIBSQL_URL: expected the URL of the primary's database."),
     )
+  })
+})
+
+describe('settings of a Worker', () => {
+  const worker = { LIBSQL_URL: 'libsql://db.example.com', LIBSQL_TOKEN: 'a token' }
+
+  test('need the database alone: it then commits there itself, in every region that has callers', () => {
+    expect(readWorkerSettings(worker)).toEqual({
+      ...{ primaryOrigin: null, region: null, publicTenant: null, allowedOrigins: [], lagMsMax: 60_000 },
+      libsql: { url: 'https://db.example.com', token: 'a token', folder: null },
+      rateLimits: { perKey: null, perAddress: null, trustedProxies: [] },
+    })
+  })
+
+  test('name a primary, one region and the age of a copy', () => {
+    const more = { PRIMARY_ORIGIN: 'https://api.example.com', REGION: 'weur', REPLICA_LAG_MAX: '5' }
+    const named = { primaryOrigin: 'https://api.example.com', region: 'weur', lagMsMax: 5_000 }
+    expect(readWorkerSettings({ ...worker, ...more })).toMatchObject(named)
+  })
+
+  test('say which is missing, and which is wrong', () => {
+    expect(() => readWorkerSettings({})).toThrow('LIBSQL_URL is not set: expected')
+    expect(() => readWorkerSettings({ ...worker, PRIMARY_ORIGIN: 'api.example.com' })).toThrow('PRIMARY_ORIGIN=')
   })
 })
