@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -47,16 +47,18 @@ export function bundle(): Promise<Bundle> {
 
 async function runWrangler(): Promise<Bundle> {
   const folder = mkdtempSync(join(tmpdir(), 'perigee-test-'))
-  const command = ['node_modules/.bin/wrangler', 'deploy', '--dry-run', '--outdir', folder]
-  const process = Bun.spawn(command, {
+  // By Bun itself, so that a machine without Node can.
+  const command = [process.execPath, '--bun', 'node_modules/.bin/wrangler', 'deploy', '--dry-run', '--outdir', folder]
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+  const wrangler = Bun.spawn(command, {
     cwd: projectRoot,
     env: { ...Bun.env, WRANGLER_SEND_METRICS: 'false', WRANGLER_HIDE_BANNER: 'true', CI: 'true' },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const [out, err, code] = await Promise.all([
-    new Response(process.stdout).text(),
-    new Response(process.stderr).text(),
-    process.exited,
+    new Response(wrangler.stdout).text(),
+    new Response(wrangler.stderr).text(),
+    wrangler.exited,
   ])
   const size = /gzip: ([\d.]+) KiB/.exec(out)?.[1]
   if (code !== 0 || size === undefined) throw new Error(`wrangler does not bundle: ${out}${err}`)
