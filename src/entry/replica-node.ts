@@ -61,10 +61,10 @@ export class ReplicaNode {
 
   constructor(ctx: DurableObjectState, env: WorkerEnv, model: Model) {
     const settings = settingsOf(env)
-    const region = settings.region ?? ctx.id.name ?? 'local'
     this.ctx = ctx
     this.env = env
     this.database = openObject(ctx.storage)
+    const region = settings.region ?? placeOf(this.database, ctx.id.name)
     const source = openLibsqlReader(settings.libsql)
     const { database } = this
     const tables = copySchemaOf(model)
@@ -73,6 +73,7 @@ export class ReplicaNode {
       copy: this.copy,
       onStep: () => this.learn(),
       wakeIn: (ms) => void ctx.storage.setAlarm(now() + ms),
+      quietMs: () => (this.copy.position === null || this.served.app.followers() > 0 ? 0 : quietMs(database)),
       onFault: complain,
     })
     this.following = createFollowing({ now, elapsed }, () => ctx.waitUntil(this.loop.nudge()))
@@ -230,6 +231,19 @@ function lastChangeOf(database: ObjectDatabase, name: string): number {
           id,
         ])
   return Number(row?.[0] ?? 0)
+}
+
+/** The region's name, which an alarm is not told (Cloudflare's docs on alarms), so it is kept. */
+function placeOf(database: ObjectDatabase, name: string | undefined): string {
+  database.rows('create table if not exists place(one integer primary key, region text) strict', [])
+  if (name !== undefined) database.rows('insert or ignore into place(one, region) values (1, ?1)', [name])
+  return String(database.rows('select region from place', [])[0]?.[0] ?? 'local')
+}
+
+/** How long ago the last change was. */
+function quietMs(database: ObjectDatabase): number {
+  const [row] = database.rows('select time from changes order by seq desc limit 1', [])
+  return row ? now() - Date.parse(String(row[0])) : Number.POSITIVE_INFINITY
 }
 
 function changedAfter(database: ObjectDatabase, seq: number, most: number) {

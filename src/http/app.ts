@@ -30,6 +30,8 @@ export interface App {
    * body and all: the server sends its length and leaves it away (RFC 9110 section 9.3.2).
    */
   fetch(request: Request, peers?: Peers): Soon<Response>
+  /** How many follow the log by streams, or wait for changes. */
+  followers(): number
   /** Ends the streams of those who follow the log; they come back. Requests for changes that wait are answered. */
   close(): void
 }
@@ -59,7 +61,11 @@ export function createApp(options: AppOptions): App {
     if (shared) return shared.answer({ request: asked, service, epoch }, (each) => hono.fetch(each))
     return keptResponse(service, asked) ?? hono.fetch(asked)
   }
-  return { fetch: (request, peers) => serve(service, local, request, peers), close: () => followers.close() }
+  return {
+    fetch: (request, peers) => serve(service, local, request, peers),
+    followers: () => followers.count,
+    close: () => followers.close(),
+  }
 }
 
 /** What handlers share, of an app or of what stands before one. */
