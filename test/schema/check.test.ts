@@ -153,7 +153,7 @@ const refersTo =
 const other = tableOf('shelves', { ...identity, bookId: text().notNull() }, ownKey)
 const manyColumns = Object.fromEntries(Array.from({ length: 84 }, (_, i) => [`field${i}`, text()]))
 const reserved =
-  'batch, changes, docs, problems, metrics, livez, readyz, versions, changelog, heads, fanout, context, idempotency, keys, retiring, projections, projected, batchResults, mustChange, meta, webhooks, deliveries'
+  'batch, changes, docs, problems, metrics, livez, readyz, nudge, versions, changelog, heads, fanout, context, idempotency, keys, retiring, projections, projected, batchResults, mustChange, meta, webhooks, deliveries'
 const nameForm = 'letters and digits beginning with a small letter'
 
 /** A read model of the library, right until a case says otherwise: how many books each author has by status. */

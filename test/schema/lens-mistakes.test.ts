@@ -180,7 +180,7 @@ const lenses: [what: string, lenses: readonly Lens[], sentence: string][] = [
   [
     'a resource that is a path of the API',
     [renameResource('metrics')],
-    'posts at 2026-01-01: "metrics" is no name of a resource; letters and digits beginning with a small letter, and none of batch, changes, docs, problems, metrics, livez, readyz, versions, changelog, heads, fanout, context, idempotency, keys, retiring, projections, projected, batchResults, mustChange, meta, webhooks, deliveries.',
+    'posts at 2026-01-01: "metrics" is no name of a resource; letters and digits beginning with a small letter, and none of batch, changes, docs, problems, metrics, livez, readyz, nudge, versions, changelog, heads, fanout, context, idempotency, keys, retiring, projections, projected, batchResults, mustChange, meta, webhooks, deliveries.',
   ],
   [
     'a resource that is an alias',
