@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createClient } from '@libsql/client'
 import { runCommand } from '../support/command.ts'
@@ -189,7 +189,7 @@ describe('an edge', () => {
     const reads = readAlong(() => edge.call('GET', `/users/${id}`))
     const pairs = writePairs(world.call, 'destroyed')
     const garbage = crypto.getRandomValues(new Uint8Array(60_000))
-    for (const file of [edge.copyFile(1), `${edge.copyFile(1)}-wal`]) writeFileSync(file, garbage, { flag: 'r+' })
+    destroy(edge.copyFile(1), () => garbage)
     await until(
       async () => (await edge.health()).replicator?.bootstraps === 2,
       () => 'no other copy was made',
@@ -291,8 +291,7 @@ describe('the feed of an edge', () => {
       () => follower.events > 10,
       () => 'nothing is followed',
     )
-    for (const file of [edge.copyFile(1), `${edge.copyFile(1)}-wal`])
-      writeFileSync(file, Buffer.alloc(statSync(file).size, 'garbage'), { flag: 'r+' })
+    destroy(edge.copyFile(1), (file) => Buffer.alloc(statSync(file).size, 'garbage'))
     await until(
       async () => (await edge.health()).replicator?.bootstraps === 2,
       () => 'no other copy was made',
@@ -316,6 +315,12 @@ describe('the feed of an edge', () => {
     expect(await edge.end('SIGTERM')).toBe(0)
   })
 })
+
+/** Writes the garbage over a copy and its log, which is there or not as the replicator has it at the moment. */
+function destroy(copy: string, garbage: (file: string) => Uint8Array) {
+  const files = [copy, `${copy}-wal`].filter((file) => existsSync(file))
+  for (const file of files) writeFileSync(file, garbage(file), { flag: 'r+' })
+}
 
 /** Sends the read again and again, a few at a time, until it is stopped; answers the statuses. */
 function readAlong(read: () => Promise<{ status: number }>): { stop(): Promise<number[]> } {
