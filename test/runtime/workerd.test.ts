@@ -1,6 +1,7 @@
 import { expect, setDefaultTimeout } from 'bun:test'
-import { replicated, until } from '../support/replicated.ts'
-import { bundle, startWorker } from '../support/worker.ts'
+import { replicated } from '../support/replicated.ts'
+import { bundle } from '../support/worker.ts'
+import { workerEdge } from '../support/worker-edge.ts'
 import { conforms } from './conformance.ts'
 import { ownerAt, storyEnv } from './target.ts'
 
@@ -12,17 +13,10 @@ conforms({
   async start() {
     await bundle()
     const primary = await replicated()
-    const worker = await startWorker({
-      folder: primary.newFolder(),
-      env: {
-        ...{ PRIMARY_ORIGIN: primary.origin, LIBSQL_URL: primary.sqld.url },
-        ...{ LIBSQL_TOKEN: primary.sqld.readOnlyToken, ...storyEnv },
-      },
-    })
-    const isReady = async () => (await worker.call('GET', '/readyz', { key: null })).status === 200
-    await until(isReady, () => `the Worker has no copy: ${worker.complaints()}`)
+    const worker = await workerEdge(primary, storyEnv)
+    await worker.ready()
     // A Worker that sent everything on would tell the story as well.
-    expect((await worker.call('GET', '/tags', { key: primary.key })).headers.get('replica-age')).toBeString()
+    expect((await worker.call('GET', '/tags')).headers.get('replica-age')).toBeString()
     return {
       url: worker.url,
       ...ownerAt(worker.url, primary.owner),

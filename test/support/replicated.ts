@@ -27,14 +27,18 @@ export interface Replicated {
   stop(): Promise<void>
 }
 
-export interface TestEdgeNode extends SpawnedServer {
-  readonly dataDir: string
-  call(method: string, path: string, options?: CallOptions): Promise<Answer>
+/** What an edge of any kind says of itself. */
+export interface SaysHealth {
   /** The body of `/readyz` once the node is ready. */
   ready(): Promise<Health>
   health(): Promise<Health>
   /** A number of its metrics, by its name with its labels. */
   metric(name: string): Promise<number>
+}
+
+export interface TestEdgeNode extends SpawnedServer, SaysHealth {
+  readonly dataDir: string
+  call(method: string, path: string, options?: CallOptions): Promise<Answer>
   /** Ids of its processes that run the file of `src/entry`. */
   processes(entry: 'replicator.ts' | 'edge-worker.ts'): number[]
   /** The numbers of its copies, and the file of the one. */
@@ -104,11 +108,20 @@ export async function replicated(): Promise<Replicated> {
 
 function edgeNode(server: SpawnedServer, dataDir: string, ask: TestEdgeNode['call']): TestEdgeNode {
   const folder = join(dataDir, 'replica')
-  const health = async () => (await ask('GET', '/readyz', { key: null })).body as Health
   return {
     ...server,
     dataDir,
     call: ask,
+    ...healthOf(ask),
+    processes: (entry) => childrenOf(server.pid, entry),
+    copies: () => readdirSync(folder).map(Number).sort(),
+    copyFile: (copy) => join(folder, String(copy), 'replica.db'),
+  }
+}
+
+export function healthOf(ask: TestEdgeNode['call']): SaysHealth {
+  const health = async () => (await ask('GET', '/readyz', { key: null })).body as Health
+  return {
     health,
     async ready() {
       let last: Health | undefined
@@ -128,9 +141,6 @@ function edgeNode(server: SpawnedServer, dataDir: string, ask: TestEdgeNode['cal
           ?.slice(name.length + 1),
       )
     },
-    processes: (entry) => childrenOf(server.pid, entry),
-    copies: () => readdirSync(folder).map(Number).sort(),
-    copyFile: (copy) => join(folder, String(copy), 'replica.db'),
   }
 }
 

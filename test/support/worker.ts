@@ -17,6 +17,8 @@ export interface TestWorker {
   complaints(): string
   /** What is kept in KV, by its names. */
   kvNames(): Promise<string[]>
+  /** Ends workerd with SIGKILL. Another may go on in its folder. */
+  kill(): Promise<void>
   stop(): Promise<void>
 }
 
@@ -100,6 +102,10 @@ export async function startWorker({ env, folder, hasKv = true }: WorkerOptions):
     async kvNames() {
       const kv = await miniflare.getKVNamespace('CACHE')
       return (await kv.list()).keys.map(({ name }) => name)
+    },
+    async kill() {
+      process.kill(pid, 'SIGKILL')
+      await miniflare.dispose()
     },
     stop: () => miniflare.dispose(),
   }
