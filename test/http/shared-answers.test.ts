@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test'
+import { attacks, crossings } from '../support/poison.ts'
 import type { Answer, CallOptions } from '../support/server.ts'
 import { type SharedEdge, type SharedWorld, sharedWorld } from '../support/shared-world.ts'
 import { hasRedis } from '../support/upstash.ts'
@@ -172,24 +173,6 @@ describe.skipIf(!hasRedis)('what nodes share', () => {
   })
 
   describe('with a poisoner about', () => {
-    const attacks: [string, string, Record<string, string>][] = [
-      [
-        'a forwarded host',
-        '',
-        { 'X-Forwarded-Host': 'evil.example', 'X-Forwarded-Proto': 'gopher', Forwarded: 'host=evil.example' },
-      ],
-      ['another URL', '', { 'X-Original-URL': '/users', 'X-Rewrite-URL': '/users' }],
-      ['an odd Accept', '', { Accept: 'text/html;q=1, image/*', 'Accept-Language': 'x', 'Accept-Encoding': 'br' }],
-      ['another method', '', { 'X-HTTP-Method-Override': 'DELETE', 'X-Method-Override': 'POST' }],
-      ['a cookie and a range', '', { Cookie: 'admin=1', Range: 'bytes=0-1', 'Cache-Control': 'no-store' }],
-      ['a long header', '', { 'X-Long': 'x'.repeat(8_000) }],
-      ['a wrong token', '', { 'Consistency-Token': 'ab.1.aaaaaaaaaaaa' }],
-      ['a wrong version', '', { 'API-Version': '1999-01-01' }],
-      ['a cloaked parameter', ';fields=id', {}],
-      ['a repeated parameter', '&fields=id', {}],
-      ['an unknown parameter', '&utm_source=x', {}],
-      ['an encoded slash', '%2F..%2Fusers', {}],
-    ]
     test.each(attacks)('%s leaves the answer of the next caller as it is', async (_, suffix, headers) => {
       const path = `/posts?limit=2&fields=title`
       const wanted = await read(world.primary, path, { headers: { Consistency: 'strong' } })
@@ -222,38 +205,8 @@ describe.skipIf(!hasRedis)('what nodes share', () => {
     const draft = { authorId: user, slug: 'draft', title: 'Nobody else', status: 'draft' }
     await world.primary.call('POST', '/posts', { body: draft, key: keyOf[0] ?? null })
     const paths = ['/posts?fields=title', '/users', `/posts/${post}`, '/posts?fields=title&limit=1']
-    const readers = [null, ...keyOf]
-    let seed = 7
-    const pick = <T>(all: readonly T[]): T => {
-      seed = (seed * 48_271) % 2_147_483_647
-      return all[seed % all.length] as T
-    }
-    const pairs = Array.from({ length: 1_000 }, () => ({
-      path: pick(paths),
-      warms: [pick(world.edges), pick(readers)] as const,
-      reads: [pick([...world.edges, world.primary]), pick(readers)] as const,
-    }))
-    // A cursor has the time in it when it was made.
-    const seen = ({ status, text }: Answer) => `${status} ${text.replace(/"next":"[^"]*"/, '')}`
-    const truth = new Map<string, string>()
-    for (const path of paths)
-      for (const key of readers) {
-        const answer = await world.primary.call('GET', path, { key, headers: { Consistency: 'strong' } })
-        truth.set(`${path} ${key}`, seen(answer))
-      }
-    const one = async (node: Node, path: string, key: string | null) => {
-      const answer = await node.call('GET', path, { key, headers: { Consistency: 'eventual' } })
-      expect(seen(answer)).toBe(truth.get(`${path} ${key}`) ?? '')
-      if (key !== null && answer.status === 200) expect(status(answer)).toContain('fwd=bypass')
-      if (key !== null && answer.status === 200) expect(answer.headers.get('cache-control')).toBe('private, no-cache')
-    }
-    for (let i = 0; i < pairs.length; i += 20)
-      await Promise.all(
-        pairs.slice(i, i + 20).map(async ({ path, warms, reads }) => {
-          await one(warms[0], path, warms[1])
-          await one(reads[0], path, reads[1])
-        }),
-      )
+    const nodes = { warm: world.edges, read: [...world.edges, world.primary], truth: world.primary }
+    expect(await crossings({ nodes, paths, keys: [null, ...keyOf], pairs: 1_000 })).toEqual([])
     expect(await keys()).toBeLessThanOrEqual(paths.length)
     expect(`${await world.redis.send('KEYS', '*')}`).not.toContain('Nobody else')
     for (const key of (await world.redis.send('KEYS', 'perigee:*:answer:*')) as string[])
