@@ -227,12 +227,20 @@ function nestedRecordSql(include: Include, alias: string, depth: number, p: Read
   if (include.includes.length === 0) return recordSql(fields, rowLeaf(alias))
   const members = [
     ...memberTexts(fields, rowLeaf(alias)),
-    ...include.includes.map((inner) => {
-      const text = includeSql(inner, alias, depth + 1, p)
-      const whole =
-        inner.relation.kind === 'belongsTo' ? `coalesce(${text}, 'null')` : `'[' || coalesce(${text}, '') || ']'`
-      return `'"${inner.name}":' || ${whole}`
-    }),
+    ...include.includes.map((inner): [string, string] => [inner.name, memberSql(inner, alias, depth + 1, p)]),
   ]
-  return `'{' || ${members.join(` || ',' || `)} || '}'`
+  const texts = members.flatMap(([name, text], i) => [`'${i === 0 ? '{' : ','}"${name}":'`, text])
+  return joinedSql([...texts, `'}'`])
+}
+
+function memberSql(include: Include, parent: string, depth: number, p: ReadParameters): string {
+  const text = includeSql(include, parent, depth, p)
+  return include.relation.kind === 'belongsTo' ? `coalesce(${text}, 'null')` : `'[' || coalesce(${text}, '') || ']'`
+}
+
+/** Texts one after the other, as a tree that is no deeper than it must be: SQLite in workerd takes 100 levels. */
+function joinedSql(texts: readonly string[]): string {
+  const half = Math.ceil(texts.length / 2)
+  if (half <= 1) return texts.join(' || ')
+  return `(${joinedSql(texts.slice(0, half))}) || (${joinedSql(texts.slice(half))})`
 }

@@ -10,10 +10,13 @@ import { indexesOf, type Names } from './table.ts'
 export const reservedFields = ['sort', 'limit', 'after', 'before', 'include', 'fields', 'count', 'tenant']
 
 /**
- * Columns of one table at most. A create binds each of them and up to six values more, and where Perigee is to run next,
- * on Workers, a statement binds 100 at most.
+ * Fields of a record at most, in every version. SQLite writes a record as one call of `json_object`, two arguments for
+ * each; functions take 127 in workerd and in sqld (measured).
  */
-const columnsMax = 94
+export const fieldsMax = 63
+
+/** With the tenant. A create binds each of them and up to six values more; a statement in workerd binds 100 at most. */
+const columnsMax = fieldsMax + 1
 
 export const nameRule = 'letters and digits beginning with a small letter'
 
@@ -44,7 +47,7 @@ export function* checkTable(declared: ResourceDeclaration, names: Names, { requi
     if (!isIdentity(required, columns[required])) yield `${name}.${required}: every table begins with ...identity.`
   }
   if (config.columns.length > columnsMax)
-    yield `${name}: it has ${config.columns.length} columns; ${columnsMax} is the most, because a statement on Workers binds 100 values.`
+    yield `${name}: it has ${config.columns.length} columns; ${columnsMax} is the most, because SQLite writes a record of ${fieldsMax} fields at most.`
   const seen = new Set<string>()
   for (const [field, column] of Object.entries(columns)) {
     if (column) yield* checkColumn(`${name}.${field}`, field, column, declared, required.has(field))

@@ -1,5 +1,5 @@
 import { reservedResources } from './check.ts'
-import { isDate, isName, nameRule } from './check-table.ts'
+import { fieldsMax, isDate, isName, nameRule } from './check-table.ts'
 import { LensMistake } from './draft.ts'
 import type { Lens, VersionDeclaration } from './lens.ts'
 import type { Resource } from './model.ts'
@@ -33,7 +33,7 @@ export function compileVersions(
     const shapes = new Map(
       [...resources].map(([name, resource]) => [name, shapeOf(drafts.get(name) ?? newestDraft(resource), resource)]),
     )
-    mistakes.push(...checkShapeNames(version, shapes, declared))
+    mistakes.push(...checkShapes(version, shapes, declared))
     versions.unshift({ ...version, shapes })
     for (const [name, lenses] of Object.entries(version.lenses)) {
       const draft = drafts.get(name)
@@ -108,13 +108,15 @@ function* checkNamed(
   }
 }
 
-function* checkShapeNames(
+function* checkShapes(
   { date }: VersionDeclaration,
   shapes: ReadonlyMap<string, Shape>,
   declared: readonly VersionDeclaration[],
 ): Generator<string> {
   const seen = new Set<string>()
-  for (const [resource, { name }] of shapes) {
+  for (const [resource, { name, fields }] of shapes) {
+    if (fields.size > fieldsMax)
+      yield `${resource} at ${date}: it has ${fields.size} fields; ${fieldsMax} is the most, because SQLite writes no larger record.`
     if (name !== resource && declared.some(({ alias }) => alias === name))
       yield `${resource} at ${date}: "${name}" is the alias of a version, which begins paths.`
     if (!isName(name) || reservedResources.includes(name))

@@ -219,7 +219,7 @@ export function recordSql(fields: Iterable<ShapeField>, leaf: LeafSql): string {
   return `json_object(${members.join(', ')})`
 }
 
-/** The members of a record as SQL expressions of text, `"name":value`. */
-export function memberTexts(fields: Iterable<ShapeField>, leaf: LeafSql): string[] {
-  return [...fields].map((field) => `'"${field.name}":' || ${asText(expressionSql(field.read, leaf))}`)
+/** The members of a record, by their names, as SQL expressions of the text of JSON. */
+export function memberTexts(fields: Iterable<ShapeField>, leaf: LeafSql): [name: string, text: string][] {
+  return [...fields].map((field) => [field.name, asText(expressionSql(field.read, leaf))])
 }

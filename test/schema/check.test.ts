@@ -151,7 +151,7 @@ const refersTo =
     return [onDelete ? key.onDelete(onDelete as never) : key]
   }
 const other = tableOf('shelves', { ...identity, bookId: text().notNull() }, ownKey)
-const manyColumns = Object.fromEntries(Array.from({ length: 84 }, (_, i) => [`field${i}`, text()]))
+const manyColumns = Object.fromEntries(Array.from({ length: 54 }, (_, i) => [`field${i}`, text()]))
 const reserved =
   'batch, changes, docs, problems, metrics, livez, readyz, nudge, versions, changelog, heads, fanout, context, idempotency, keys, retiring, projections, projected, batchResults, mustChange, meta, webhooks, deliveries'
 const nameForm = 'letters and digits beginning with a small letter'
@@ -454,7 +454,7 @@ const tables: [string, Wrong, string][] = [
   [
     'it has too many columns',
     { columns: manyColumns },
-    'books: it has 95 columns; 94 is the most, because a statement on Workers binds 100 values.',
+    'books: it has 65 columns; 64 is the most, because SQLite writes a record of 63 fields at most.',
   ],
 ]
 

@@ -227,6 +227,11 @@ const lenses: [what: string, lenses: readonly Lens[], sentence: string][] = [
   ],
   [
     'what stands in is none of its kind',
+    Array.from({ length: 47 }, (_, i) => remove(`gone${i}`, { kind: 'text' }, { stands: '' })),
+    'posts at 2026-01-01: it has 64 fields; 63 is the most, because SQLite writes no larger record.',
+  ],
+  [
+    'a value that stands in and is none of the field',
     [remove('featured', { kind: 'boolean' }, { stands: 'no' })],
     `${at}, remove("featured"): "featured" does not take "no", what stands in for it.`,
   ],

@@ -16,6 +16,7 @@ export interface TestWorker {
   /** What it has written that is no answer: complaints of its program and of workerd itself. */
   complaints(): string
   /** What is kept in KV, by its names. */
+  kvEntries(): Promise<[name: string, value: string][]>
   kvNames(): Promise<string[]>
   /** Ends workerd with SIGKILL. Another may go on in its folder. */
   kill(): Promise<void>
@@ -95,14 +96,20 @@ export async function startWorker({ env, folder, hasKv = true }: WorkerOptions):
   const url = (await miniflare.ready).origin
   const [pid] = workerdPids().filter((each) => !before.includes(each))
   if (pid === undefined) throw new Error('workerd does not run')
+  const kvNames = async () => {
+    const kv = await miniflare.getKVNamespace('CACHE')
+    return (await kv.list()).keys.map(({ name }) => name)
+  }
   return {
     ...{ url, pid },
     complaints: () => complaints,
     call: (method, path, options) => call(url, method, path, options),
-    async kvNames() {
+    async kvEntries() {
       const kv = await miniflare.getKVNamespace('CACHE')
-      return (await kv.list()).keys.map(({ name }) => name)
+      const names = await kvNames()
+      return Promise.all(names.map(async (name): Promise<[string, string]> => [name, (await kv.get(name, 'text')) ?? '']))
     },
+    kvNames,
     async kill() {
       process.kill(pid, 'SIGKILL')
       await miniflare.dispose()
