@@ -107,7 +107,9 @@ export async function startWorker({ env, folder, hasKv = true }: WorkerOptions):
     async kvEntries() {
       const kv = await miniflare.getKVNamespace('CACHE')
       const names = await kvNames()
-      return Promise.all(names.map(async (name): Promise<[string, string]> => [name, (await kv.get(name, 'text')) ?? '']))
+      return Promise.all(
+        names.map(async (name): Promise<[string, string]> => [name, (await kv.get(name, 'text')) ?? '']),
+      )
     },
     kvNames,
     async kill() {
