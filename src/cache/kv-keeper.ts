@@ -62,7 +62,9 @@ export class KvKeeper {
     for (const sql of createSql) database.rows(sql, [])
     const [row] = database.rows('select seq from kvForgotten where one = 1 and history = ?1', [history])
     this.forgotten = row ? Number(row[0]) : position
-    if (!row) database.rows('delete from kvKeys', [])
+    if (row) return
+    database.rows('delete from kvKeys', [])
+    this.remember()
   }
 
   async keep(key: string, entry: Entry<string>): Promise<void> {
@@ -85,17 +87,25 @@ export class KvKeeper {
 
   /** Takes out what has changed up to where the copy stands; what is more than an event may, the next call does. */
   async forget(position: number): Promise<void> {
-    const { database, history, now, changedAfter } = this.options
+    const { database, now, changedAfter } = this.options
     let left = deletesMax
     while (this.forgotten < position && left > 0) {
-      const { names, to } = changedAfter(this.forgotten, changesMax)
+      const from = this.forgotten
+      const { names, to } = changedAfter(from, changesMax)
       const found = database.rows(keysOfSql, [JSON.stringify(names), left])
       left -= found.length
       await Promise.all(found.map(([key]) => this.remove(String(key))))
-      if (left > 0) this.forgotten = Math.max(to, this.forgotten + 1)
+      // Another call may have come further meanwhile.
+      if (left > 0) this.forgotten = Math.max(this.forgotten, to > from ? to : position)
     }
-    database.rows('insert or replace into kvForgotten(one, history, seq) values (1, ?1, ?2)', [history, this.forgotten])
+    this.remember()
     database.rows('delete from kvKeys where until < ?1', [now()])
+  }
+
+  /** Up to where it has told KV, so that one that takes its place goes on from there. */
+  private remember() {
+    const { database, history } = this.options
+    database.rows('insert or replace into kvForgotten(one, history, seq) values (1, ?1, ?2)', [history, this.forgotten])
   }
 
   private async remove(key: string) {
