@@ -7,6 +7,10 @@ export interface GroupOptions {
   readonly send: (group: readonly Batch[]) => void
 }
 
+/** At the next turn of the event loop; workerd has a timer for that and nothing else. */
+const nextTurn: (work: () => void) => void =
+  typeof setImmediate === 'function' ? (work) => void setImmediate(work) : (work) => void setTimeout(work, 0)
+
 /** What became of one batch of a group; an error where the batch itself is wrong, a fault of ours. */
 export type Settled = Outcome | Error
 
@@ -44,7 +48,7 @@ export class Groups {
     if (this.inFlight.length === 0 && !this.isSending) {
       // What else arrives in this turn of the event loop shares the group.
       this.isSending = true
-      setImmediate(() => this.sendNext())
+      nextTurn(() => this.sendNext())
     }
     return promise
   }

@@ -3,17 +3,17 @@ import { replicated } from '../support/replicated.ts'
 import { bundle } from '../support/worker.ts'
 import { workerEdge } from '../support/worker-edge.ts'
 import { conforms } from './conformance.ts'
-import { ownerAt, storyEnv } from './target.ts'
+import { ownerAt, storyEnv, type Target } from './target.ts'
 
 setDefaultTimeout(60_000)
 
-conforms({
-  name: 'workerd edge',
-  skips: {},
-  async start() {
+/** A Worker over the database of a primary node, which keeps its read models; with settings that follow from that. */
+const edgeOf =
+  (env: (primary: { readonly token: string }) => Record<string, string | null>): Target['start'] =>
+  async () => {
     await bundle()
     const primary = await replicated()
-    const worker = await workerEdge(primary, storyEnv)
+    const worker = await workerEdge(primary, { ...storyEnv, ...env(primary.sqld) })
     await worker.ready()
     // A Worker that sent everything on would tell the story as well.
     expect((await worker.call('GET', '/tags')).headers.get('replica-age')).toBeString()
@@ -26,5 +26,12 @@ conforms({
         await primary.stop()
       },
     }
-  },
+  }
+
+conforms({ name: 'workerd edge', skips: {}, start: edgeOf(() => ({})) })
+
+conforms({
+  name: 'workerd edge that commits to libSQL itself',
+  skips: {},
+  start: edgeOf(({ token }) => ({ PRIMARY_ORIGIN: null, LIBSQL_TOKEN: token })),
 })

@@ -9,16 +9,17 @@ export interface WorkerEdge extends TestWorker, SaysHealth {
   nudge(token: string): Promise<Answer>
 }
 
-/** With these settings beside its own, over what another Worker left in the folder. */
+/** With these settings beside its own, or without one where it is null, over what another Worker left in the folder. */
 export async function workerEdge(
   world: Replicated,
-  env: WorkerOptions['env'] = {},
+  env: Readonly<Record<string, string | null>> = {},
   options: Partial<Omit<WorkerOptions, 'env'>> = {},
 ): Promise<WorkerEdge> {
   const folder = options.folder ?? world.newFolder()
   const { origin, sqld } = world
   const own = { PRIMARY_ORIGIN: origin, LIBSQL_URL: sqld.url, LIBSQL_TOKEN: sqld.readOnlyToken, REGION: 'edge' }
-  const worker = await startWorker({ ...options, folder, env: { ...own, ...env } })
+  const given = Object.entries({ ...own, ...env }).filter((each): each is [string, string] => each[1] !== null)
+  const worker = await startWorker({ ...options, folder, env: Object.fromEntries(given) })
   const call: WorkerEdge['call'] = (method, path, more) => worker.call(method, path, { key: world.key, ...more })
   return {
     ...worker,
