@@ -1,4 +1,4 @@
-import { type Field, parseInstant, uuidv7 } from '../schema/field.ts'
+import { type Field, parseInstant, roundedReal, uuidv7 } from '../schema/field.ts'
 import { limits } from '../schema/limits.ts'
 import type { ShapeField } from '../schema/shape.ts'
 import type { Value } from '../value.ts'
@@ -89,7 +89,7 @@ function parseValue(field: Field, text: string): Value | undefined {
     case 'integer':
       return /^-?\d{1,16}$/.test(text) && Number.isSafeInteger(Number(text)) ? Number(text) : undefined
     case 'real':
-      return /^-?\d{1,30}(\.\d{1,30})?$/.test(text) ? Number(text) : undefined
+      return /^-?\d{1,30}(\.\d{1,30})?$/.test(text) ? roundedReal(Number(text)) : undefined
     case 'boolean':
       return text === 'true' ? 1 : text === 'false' ? 0 : undefined
     case 'instant':

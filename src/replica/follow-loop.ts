@@ -1,7 +1,7 @@
 import type { LogCopy } from './log-copy.ts'
 
 export interface FollowOptions {
-  readonly copy: LogCopy
+  readonly copy: Pick<LogCopy, 'phase' | 'step'>
   /** Called after each step, whatever it came to. */
   readonly onStep: () => void
   /** Has the next run begin in so many milliseconds, unless it is nudged before. It outlives this process. */
@@ -62,7 +62,7 @@ export class FollowLoop {
       try {
         const step = await copy.step()
         this.failures = 0
-        if (step.kind === 'whole') return steps
+        if (step === 'whole') return steps
       } catch (error) {
         this.failures++
         onFault(error)

@@ -47,8 +47,8 @@ export interface LogCopyOptions {
   readonly now: () => number
 }
 
-/** What a step came to: there is more to do at once, or it has everything that there was; `news` if anything was new. */
-export type Step = { readonly kind: 'more' } | { readonly kind: 'whole'; readonly news: boolean }
+/** What a step came to: there is more to do at once, or the copy has everything that there was. */
+export type Step = 'more' | 'whole'
 
 const stateSql = 'create table if not exists copy(one integer primary key, stand text) strict'
 
@@ -116,7 +116,7 @@ export class LogCopy {
     const page = await this.askedPage(source)
     this.facts = page
     this.obstacle = this.obstacleIn(page)
-    if (this.obstacle !== null) return { kind: 'whole', news: false }
+    if (this.obstacle !== null) return 'whole'
     const { stand } = this
     const schema = this.schemaOf(page)
     // Changes that were overtaken are missing before the horizon: what was counted by them would be wrong for ever.
@@ -161,7 +161,7 @@ export class LogCopy {
         ...{ target: head, seq: head, horizon, heldAt: null, keysChanged: -1, keyHash: '' },
       }
     })
-    return { kind: 'more' }
+    return 'more'
   }
 
   /** Brings the next rows of a table; after its last, the first of the next. */
@@ -180,7 +180,7 @@ export class LogCopy {
       // What is asked from now on tells of a later moment than any row was read at: the first answer's is the target.
       return { ...stand, phase: 'catching-up', target: -1 as Seq }
     })
-    return { kind: 'more' }
+    return 'more'
   }
 
   /** Brings the keys that have changed; all of them anew where one has gone, which no number tells. */
@@ -220,7 +220,6 @@ export class LogCopy {
     const isWhole = page.reached >= page.head
     const target = stand.phase === 'catching-up' && stand.target < 0 ? page.head : stand.target
     const phase = stand.phase === 'catching-up' && page.reached >= target ? 'following' : stand.phase
-    const news = page.reached > stand.seq || phase !== stand.phase
     this.commit(() => {
       for (const change of page.changes) applyChange(database, tables, change)
       if (page.horizon > stand.horizon) compact(database, page.horizon)
@@ -229,7 +228,7 @@ export class LogCopy {
         heldAt: isWhole ? asked : stand.heldAt,
       }
     })
-    return isWhole ? { kind: 'whole', news } : { kind: 'more' }
+    return isWhole ? 'whole' : 'more'
   }
 
   /** Does `work` and keeps the stand that it answers, in one transaction. */

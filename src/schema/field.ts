@@ -102,7 +102,19 @@ export function toStored(field: Pick<Field, 'kind'>, value: unknown): Value {
   if (value === null || value === undefined) return null
   if (field.kind === 'boolean') return value ? 1 : 0
   if (field.kind === 'instant') return parseInstant(String(value))
-  return value as Value
+  return field.kind === 'real' ? roundedReal(Number(value)) : (value as Value)
+}
+
+/** The greatest number of 15 digits. */
+const realMax = 1.797_693_134_862_31e308
+
+/**
+ * A number as a column of reals keeps it: with 15 significant digits, as many as survive being written as text and read
+ * again (C's DBL_DIG). SQLite in sqld writes no more of them into JSON, and so into the log (measured, 3.45).
+ */
+export function roundedReal(value: number): number {
+  const rounded = Number(value.toPrecision(15))
+  return Number.isFinite(rounded) ? rounded : Math.sign(value) * realMax
 }
 
 /** A stored value as JSON carries it. */

@@ -3,7 +3,7 @@ import { convertField, type Draft, fieldIn, LensMistake, oldField } from './draf
 import { evaluateOn, isSame } from './evaluate.ts'
 import type { Expression } from './expression.ts'
 import { kindOf, valueKind } from './expression-kind.ts'
-import type { FieldKind } from './field.ts'
+import { type FieldKind, toJson, toStored } from './field.ts'
 import type { Lens, OldField } from './lens.ts'
 import type { ShapeField } from './shape.ts'
 
@@ -44,11 +44,10 @@ export function olderConvert(
       `"${name}": the old ${JSON.stringify(refused)} becomes ${there}, which the field does not take; tell with "schema" what old clients send.`,
     )
   }
-  const lost = tried.find((each) => !isSame(evaluateOn(toOld, evaluateOn(toNew, each)), each))
+  const kept = (each: Json) => toJson(field, toStored(field, evaluateOn(toNew, each)))
+  const lost = tried.find((each) => !isSame(evaluateOn(toOld, kept(each)), each))
   if (lost !== undefined && loses === null) {
-    const [there, again] = [evaluateOn(toNew, lost), evaluateOn(toOld, evaluateOn(toNew, lost))].map((each) =>
-      JSON.stringify(each),
-    )
+    const [there, again] = [kept(lost), evaluateOn(toOld, kept(lost))].map((each) => JSON.stringify(each))
     throw new LensMistake(
       `"${name}": the old ${JSON.stringify(lost)} becomes ${there}, which comes back as ${again}; say with "loses" what old clients lose, or make the two the way back from each other.`,
     )

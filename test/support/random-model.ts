@@ -146,7 +146,7 @@ export const ids = Array.from({ length: 16 }, (_, i) => {
 })
 const instants = ['2025-12-31T23:59:59.999Z', '2026-01-01T00:00:00.000Z', '2026-01-01T00:00:00.001Z'] as const
 const integers = [0, 1, -1, 2, 10, 9, 9_007_199_254_740_991, -9_007_199_254_740_991] as const
-const reals = [0, 1, -1, 0.1, 0.2, 0.30000000000000004, -2.5, 1e-7, 1e15, 123_456_789.125, 1e21] as const
+const reals = [0, 1, -1, 0.1, 0.2, 0.300000000000004, -2.5, 1e-7, 1e15, 123_456_789.125, 1e21] as const
 const enums = ['draft', 'live', "it's", 'a"b', 'Ünï', '%', '漢'] as const
 
 export function randomModel(draw: Draw): ModelSpec {
@@ -420,7 +420,7 @@ export function insertItems(file: string, spec: ModelSpec, items: Items) {
   database.close()
 }
 
-function storedValue({ kind }: FieldSpec, value: unknown): string | number | null {
+export function storedValue({ kind }: FieldSpec, value: unknown): string | number | null {
   if (value === null || value === undefined) return null
   if (kind === 'json') return JSON.stringify(value)
   return typeof value === 'boolean' ? Number(value) : (value as string | number)

@@ -25,7 +25,7 @@ database.run(
 const insert = database.prepare(`insert into rows values (${columns.map(() => '?').join(', ')})`)
 
 const integers = [0, 1, -1, 2, 7, 59, 60, -61, 2 ** 31, -(2 ** 31) - 1, 2 ** 53 - 1, 1 - 2 ** 53]
-const reals = [0, 0.5, -0.5, 1.5, -2.5, 0.49999999999999994, 0.1, 1e-7, -1e15, 4503599627370495.5, 1e21, 1e308, -1e308]
+const reals = [0, 0.5, -0.5, 1.5, -2.5, 0.499999999999999, 0.1, 1e-7, -1e15, 4503599627370.5, 1e21, 1e308, -1e308]
 const factors = [1, -1, 2, -60, 60, 0.5, -0.25, 1e21, 1e-7, 1e300]
 const separators = [' ', '/', "'", '"', '%', '\\', 'a', 'é', '\u2028']
 const names = ['a', 'language', 'x1']
