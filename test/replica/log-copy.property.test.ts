@@ -2,11 +2,12 @@ import { Database } from 'bun:sqlite'
 import { expect, setDefaultTimeout, test } from 'bun:test'
 import { digest } from '../../src/entry/bun-identity.ts'
 import type { CopyDatabase } from '../../src/replica/apply.ts'
-import { type CopySchema, type CopyTable, copySchemaOf } from '../../src/replica/copy-schema.ts'
+import { type CopySchema, copySchemaOf } from '../../src/replica/copy-schema.ts'
 import { LogCopy } from '../../src/replica/log-copy.ts'
 import { openReader } from '../../src/store/bun-sqlite.ts'
 import type { Reader, Row } from '../../src/store/reader.ts'
 import type { Value } from '../../src/value.ts'
+import { contentsOf, keysIn } from '../support/contents.ts'
 import { makeDatabase } from '../support/database.ts'
 import {
   type Draw,
@@ -127,11 +128,11 @@ class Source {
 
   /** The rows of every table but the log, which may be compacted at another time, and of the log its last of each record. */
   contents(): string {
-    return contentsOf((sql) => this.database.query(sql).values() as Row[], this.tables)
+    return contentsOf(this.database, this.tables)
   }
 
   keys(): string {
-    return JSON.stringify(this.database.query(keysSql).values())
+    return keysIn(this.database)
   }
 
   private run(sql: string, args: readonly Value[]) {
@@ -141,17 +142,6 @@ class Source {
   private remember() {
     this.held.set(this.position(), this.contents())
   }
-}
-
-const keysSql = 'select hash, id, tenant, scopes, subject, createdAt, revokedAt, version from keys order by hash'
-const lastChangesSql =
-  'select tenant, resource, id, max(seq), operation, version, image from changes group by tenant, resource, id order by 1, 2, 3'
-
-function contentsOf(rows: (sql: string) => readonly Row[], { tables }: CopySchema): string {
-  const read = ({ name, columns, key }: CopyTable) =>
-    rows(`select ${columns.map((each) => `"${each}"`).join(', ')} from "${name}" order by ${key.join(', ')}`)
-  const whole = tables.filter(({ name }) => name !== 'changes').map((table) => [table.name, read(table)])
-  return JSON.stringify([...whole, rows(lastChangesSql)])
 }
 
 /** A copy in a database of its own, whose transactions may be cut off, and which may begin again at any moment. */
@@ -210,7 +200,7 @@ class Follower {
   }
 
   contents(): string {
-    return contentsOf((sql) => this.database.query(sql).values() as Row[], this.tables)
+    return contentsOf(this.database, this.tables)
   }
 }
 
@@ -263,7 +253,7 @@ test('a copy that is cut off anywhere is at every position what the primary was 
       while (!(await step()));
       expect(follower.position()).toBe(source.position())
       expect(follower.contents()).toBe(source.contents())
-      expect(JSON.stringify(follower.database.query(keysSql).values())).toBe(source.keys())
+      expect(keysIn(follower.database)).toBe(source.keys())
       reader.close()
       source.database.close()
       folder.remove()
