@@ -9,6 +9,7 @@ import { databaseFile, fileStore } from '../src/entry/file-store.ts'
 import { migrationsFolder } from '../src/entry/node.ts'
 import { model } from '../src/model/index.ts'
 import { jsonObjectSql } from '../src/schema/field.ts'
+import { bunSqlite } from '../src/store/bun-sqlite.ts'
 
 export const tenant = 'demo'
 const tables = ['users', 'posts', 'comments']
@@ -61,7 +62,7 @@ export async function prepareData(folder: string, report: (line: string) => void
   const start = performance.now()
   for (const path of [stampFile, data.dataDir, data.plainFile]) rmSync(path, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
-  await fileStore(data.dataDir).migrate()
+  await fileStore(data.dataDir, bunSqlite).migrate()
   fillPerigee(databaseFile(data.dataDir))
   copyPlain(databaseFile(data.dataDir), data.plainFile)
   writeAsked(data)

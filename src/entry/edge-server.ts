@@ -8,7 +8,8 @@ import { Problem } from '../problem.ts'
 import { createFollowing, type Facts, type Following } from '../replica/following.ts'
 import { limits } from '../schema/limits.ts'
 import type { Model } from '../schema/model.ts'
-import { type FileReader, openCopyReader } from '../store/bun-sqlite.ts'
+import { bunSqlite } from '../store/bun-sqlite.ts'
+import { type FileReader, openCopyReader } from '../store/file-reader.ts'
 import { migrationsOf } from '../store/migrations.ts'
 import { processParts } from './bun.ts'
 import { bunIdentity } from './bun-identity.ts'
@@ -130,7 +131,7 @@ export class EdgeServer {
     const unfit = () => this.tell({ kind: 'unfit', file })
     let reader: FileReader | undefined
     try {
-      reader = openCopyReader(file, epoch, unfit)
+      reader = openCopyReader(file, bunSqlite, epoch, unfit)
       const app = this.appOf({ ...bunIdentity(reader.rows(identitySql, [])), reader })
       const copy = { file, epoch, reader, app, lacking: this.lackingIn(reader), requests: 0 }
       this.open.add(copy)

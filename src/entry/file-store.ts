@@ -1,8 +1,9 @@
 import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { limits } from '../schema/limits.ts'
-import { openReader } from '../store/bun-sqlite.ts'
+import type { Engine } from '../store/connection.ts'
 import { openEmbedded } from '../store/embedded.ts'
+import { openReader } from '../store/file-reader.ts'
 import { migrateFile, pendingMigrations } from '../store/migrate.ts'
 import { MigrationError } from '../store/migrations.ts'
 import { CommandError, migrationsFolder, type Store } from './node.ts'
@@ -13,24 +14,25 @@ export function databaseFile(dataDir: string): string {
 }
 
 /** The database of a standalone node: one file in its data folder. */
-export function fileStore(dataDir: string): Store {
+export function fileStore(dataDir: string, engine: Engine): Store {
   const file = databaseFile(dataDir)
   return {
     place: `in ${dataDir}`,
     async migrate() {
       makeFolder(dataDir, file)
-      const pending = await usable(dataDir, () => pendingMigrations(file, migrationsFolder))
-      if (pending.length > 0) await usable(dataDir, () => migrateFile(file, migrationsFolder))
+      const pending = await usable(dataDir, () => pendingMigrations(file, migrationsFolder, engine))
+      if (pending.length > 0) await usable(dataDir, () => migrateFile(file, migrationsFolder, engine))
       return pending.length
     },
     async pending() {
-      if (existsSync(file)) return usable(dataDir, () => pendingMigrations(file, migrationsFolder))
+      if (existsSync(file)) return usable(dataDir, () => pendingMigrations(file, migrationsFolder, engine))
       throw new CommandError(
         `There is no database in ${dataDir}. Run "bun run migrate", or "bun start" for one with data.`,
       )
     },
-    openReader: () => openReader(file),
-    openPrimary: (watch) => openEmbedded({ file, waitingMax: limits.pendingWritesMax, ...watch }),
+    openReader: () => openReader(file, engine),
+    openPrimary: (watch) =>
+      openEmbedded({ file, writer: engine.writer, waitingMax: limits.pendingWritesMax, ...watch }),
   }
 }
 

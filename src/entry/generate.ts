@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { backfillSql, isKeptBy } from '../schema/derived.ts'
 import type { Model } from '../schema/model.ts'
 import { goneNames } from '../schema/retiring.ts'
+import { connectionOver } from '../store/bun-sqlite.ts'
 import { migrateDatabase } from '../store/migrate.ts'
 import { migrationsOf } from '../store/migrations.ts'
 import { arrivals, columnsOf, departures, dropsBefore, isOurs, madeDifference, madeIn, retiringIn } from './made.ts'
@@ -185,7 +186,7 @@ function checkFields(database: Database, model: Model) {
 async function migrated(folder: string, tags: readonly string[]): Promise<Database> {
   const database = new Database(':memory:')
   const isAsked = (migration: { tag: string }) => tags.includes(migration.tag)
-  if (tags.length > 0) await migrateDatabase(database, folder, isAsked)
+  if (tags.length > 0) await migrateDatabase(connectionOver(database), folder, isAsked)
   return database
 }
 

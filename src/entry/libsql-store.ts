@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { limits } from '../schema/limits.ts'
-import { openReader } from '../store/bun-sqlite.ts'
+import { bunSqlite } from '../store/bun-sqlite.ts'
+import { openReader } from '../store/file-reader.ts'
 import { openLibsql } from '../store/libsql.ts'
 import { NoAnswer, NotTaken } from '../store/libsql-link.ts'
 import { migrateLibsql, pendingLibsqlMigrations } from '../store/libsql-migrate.ts'
@@ -25,7 +26,8 @@ export function libsqlStore(settings: LibsqlSettings): Store {
       return pending.length
     },
     pending: () => usable(url, () => pendingLibsqlMigrations(settings, migrationsFolder)),
-    openReader: () => (walFolder === null ? openLibsqlReader(settings) : openReader(join(walFolder, 'data'))),
+    openReader: () =>
+      walFolder === null ? openLibsqlReader(settings) : openReader(join(walFolder, 'data'), bunSqlite),
     openPrimary: async ({ onCommit }) =>
       openLibsql({
         ...settings,

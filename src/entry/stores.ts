@@ -1,3 +1,4 @@
+import { bunSqlite } from '../store/bun-sqlite.ts'
 import { fileStore } from './file-store.ts'
 import { libsqlStore } from './libsql-store.ts'
 import type { Store } from './node.ts'
@@ -8,5 +9,5 @@ import type { Settings } from './settings.ts'
 export function storeOf(settings: Settings): Store {
   const { libsql, dataDir } = settings
   if (libsql) return libsqlStore(libsql)
-  return isPrimaryFolder(dataDir) ? libsqlStore(ownDatabase(settings)) : fileStore(dataDir)
+  return isPrimaryFolder(dataDir) ? libsqlStore(ownDatabase(settings)) : fileStore(dataDir, bunSqlite)
 }

@@ -1,106 +1,33 @@
-import { Database, SQLiteError, type Statement } from 'bun:sqlite'
-import type { Epoch } from '../log/position.ts'
-import { Problem } from '../problem.ts'
+import { Database, SQLiteError } from 'bun:sqlite'
 import type { Value } from '../value.ts'
-import type { Reader, Row } from './reader.ts'
+import type { Connection, Engine } from './connection.ts'
+import type { Row } from './reader.ts'
 
-const statementsMax = 1_000
-
-/** A reader of a file: it answers at once. */
-export interface FileReader extends Reader {
-  rows(sql: string, args: readonly Value[]): readonly Row[]
+/** SQLite as Bun has it. */
+export const bunSqlite: Engine = {
+  open(file, mode) {
+    return connectionOver(new Database(file, { strict: true, ...optionsOf[mode] }))
+  },
+  writer: new URL('./bun-writer.ts', import.meta.url),
 }
 
-/**
- * Reads a SQLite file of this machine, read-only, through bun:sqlite, synchronously: a prepared read of one record is
- * cheaper than handing it to another thread. Statements stay prepared, the least recently used is dropped.
- */
-export function openReader(file: string): FileReader {
-  const database = new Database(file, { readonly: true })
-  database.run('PRAGMA busy_timeout = 5000')
-  // 64 MiB of pages, where SQLite's own default is 2: a page that is not kept is a system call.
-  database.run('PRAGMA cache_size = -65536')
-  const prepared = new Map<string, Statement<unknown, Value[]>>()
+const optionsOf = { read: { readonly: true }, write: { readwrite: true }, make: { create: true } } as const
 
-  function prepare(sql: string): Statement<unknown, Value[]> {
-    const known = prepared.get(sql)
-    if (known) return known
-    if (prepared.size >= statementsMax) {
-      const [oldest] = prepared
-      if (oldest) {
-        oldest[1].finalize()
-        prepared.delete(oldest[0])
-      }
-    }
-    const statement = database.prepare<unknown, Value[]>(sql)
-    prepared.set(sql, statement)
-    return statement
-  }
-
-  const dataVersion = database.prepare<unknown, Value[]>('PRAGMA data_version')
-  let generation = -1
-  let isFresh = false
-  const expire = () => {
-    isFresh = false
-  }
-
+export function connectionOver(database: Database): Connection {
   return {
-    generation() {
-      if (isFresh) return generation
-      generation = Number(dataVersion.values()[0]?.[0])
-      isFresh = true
-      setImmediate(expire)
-      return generation
-    },
-    expire,
-    newsPauseMs: 10,
-    rows: (sql, args) => prepare(sql).values(...args) as Row[],
-    close() {
-      dataVersion.finalize()
-      for (const statement of prepared.values()) statement.finalize()
-      database.close()
-    },
-  }
-}
-
-/**
- * Reads a copy that a replicator writes, as `openReader` reads a database: a statement whose rows might be of another
- * epoch than `epoch`, or that the copy is too damaged to answer, is a `not-ready` Problem, and `onUnfit` is told.
- */
-export function openCopyReader(file: string, epoch: Epoch, onUnfit: () => void): FileReader {
-  const reader = openReader(file)
-  let checkedAt = -1
-
-  /** Looked at after a statement: what it could see is then at most as new as what is looked at. */
-  function checkEpoch() {
-    reader.expire()
-    const generation = reader.generation()
-    if (generation === checkedAt) return
-    const [row] = reader.rows("select value from meta where name = 'epoch'", [])
-    if (row?.[0] !== epoch) throw unfit()
-    checkedAt = generation
-  }
-
-  function unfit(): Problem {
-    onUnfit()
-    return new Problem('not-ready', {
-      detail: 'The copy of the data on this node is being replaced.',
-      headers: { 'Retry-After': '1' },
-    })
-  }
-
-  return {
-    ...reader,
-    rows(sql, args) {
-      try {
-        const rows = reader.rows(sql, args)
-        checkEpoch()
-        return rows
-      } catch (error) {
-        throw error instanceof SQLiteError && damage.test(error.code ?? '') ? unfit() : error
+    prepare(sql) {
+      const statement = database.prepare<unknown, Value[]>(sql)
+      return {
+        rows: (...args) => statement.values(...args) as Row[],
+        run: (...args) => statement.run(...args).changes,
+        finalize: () => statement.finalize(),
       }
     },
+    run: (sql, args = []) => void database.run(sql, [...args]),
+    get inTransaction() {
+      return database.inTransaction
+    },
+    codeOf: (error) => (error instanceof SQLiteError ? (error.code ?? '') : ''),
+    close: () => database.close(),
   }
 }
-
-const damage = /^SQLITE_(CORRUPT|NOTADB|IOERR|CANTOPEN)/

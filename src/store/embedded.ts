@@ -8,6 +8,8 @@ const textsMax = 2_000
 export interface EmbeddedOptions {
   /** The database file, already migrated. */
   readonly file: string
+  /** The program of its thread, of an `Engine`. */
+  readonly writer: URL
   /** Batches that may wait; one more fails as overloaded. */
   readonly waitingMax: number
   /** A group has been committed; called before anyone is told the outcome. */
@@ -21,7 +23,7 @@ export interface EmbeddedOptions {
  * While a group commits, the batches that arrive wait and become the next group.
  */
 export async function openEmbedded(options: EmbeddedOptions): Promise<Primary> {
-  const worker = new Worker(new URL('./embedded-writer.ts', import.meta.url).href)
+  const worker = new Worker(options.writer.href, { type: 'module' })
   const textIds = new Map<string, number>()
   let newTexts: string[] = []
   let onControl: ((answer: WriterAnswer['kind']) => void) | undefined

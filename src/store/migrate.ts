@@ -1,10 +1,9 @@
-import { Database } from 'bun:sqlite'
+import type { Connection, Engine } from './connection.ts'
 import { applyMigrations, type MigratedDatabase, type Migration, migrationsOf, pendingIn } from './migrations.ts'
-import type { Row } from './reader.ts'
 
 /** The migrations that the file has not had yet. A file that does not exist has had none. */
-export async function pendingMigrations(file: string, folder: string): Promise<Migration[]> {
-  const database = openOrNull(file)
+export async function pendingMigrations(file: string, folder: string, engine: Engine): Promise<Migration[]> {
+  const database = openOrNull(file, engine)
   if (!database) return migrationsOf(folder)
   try {
     return await pendingIn(connection(database), folder)
@@ -13,19 +12,19 @@ export async function pendingMigrations(file: string, folder: string): Promise<M
   }
 }
 
-function openOrNull(file: string): Database | null {
+function openOrNull(file: string, engine: Engine): Connection | null {
   try {
-    const database = new Database(file, { readonly: true })
+    const database = engine.open(file, 'read')
     database.run('PRAGMA busy_timeout = 5000') // After a crash another process may be recovering the file just now.
     return database
   } catch {
-    return null // bun:sqlite throws where there is no file: nothing has been applied to it.
+    return null // There is no file: nothing has been applied to it.
   }
 }
 
 /** Brings the file to the newest migration, as `applyMigrations` does. Makes the file. */
-export async function migrateFile(file: string, folder: string): Promise<void> {
-  const database = new Database(file, { create: true, strict: true })
+export async function migrateFile(file: string, folder: string, engine: Engine): Promise<void> {
+  const database = engine.open(file, 'make')
   try {
     database.run('PRAGMA busy_timeout = 10000')
     database.run('PRAGMA journal_mode = WAL')
@@ -37,16 +36,23 @@ export async function migrateFile(file: string, folder: string): Promise<void> {
 }
 
 /** As `migrateFile`, for an open database and the migrations that `isWanted`. */
-export function migrateDatabase(database: Database, folder: string, isWanted?: (migration: Migration) => boolean) {
+export function migrateDatabase(database: Connection, folder: string, isWanted?: (migration: Migration) => boolean) {
   return applyMigrations(connection(database), folder, isWanted)
 }
 
-function connection(database: Database): MigratedDatabase {
+function connection(database: Connection): MigratedDatabase {
   return {
     run(statements) {
-      for (const { sql, args } of statements) database.run(sql, [...args])
+      for (const { sql, args } of statements) database.run(sql, args)
     },
-    rows: (sql) => database.query(sql).values() as Row[],
+    rows(sql) {
+      const statement = database.prepare(sql)
+      try {
+        return statement.rows()
+      } finally {
+        statement.finalize()
+      }
+    },
     undo() {
       if (database.inTransaction) database.run('ROLLBACK')
     },

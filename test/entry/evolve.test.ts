@@ -2,6 +2,7 @@ import { Database } from 'bun:sqlite'
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { bunSqlite } from '../../src/store/bun-sqlite.ts'
 import { migrateFile } from '../../src/store/migrate.ts'
 import { runCommand, startCommand } from '../support/command.ts'
 import { contractExample, expandExample } from '../support/next-release.ts'
@@ -89,7 +90,7 @@ async function databaseOfThisRelease(name: string) {
   const dataDir = join(folder.path, name)
   mkdirSync(dataDir)
   const file = join(dataDir, 'perigee.db')
-  await migrateFile(file, migrations({ root: projectRoot }))
+  await migrateFile(file, migrations({ root: projectRoot }), bunSqlite)
   const database = new Database(file, { readwrite: true })
   database.run('pragma busy_timeout = 10000')
   database.run(`insert into users(tenant, id, createdAt, updatedAt, handle, name)
@@ -109,7 +110,7 @@ describe('a database on its way from one release to the next', () => {
     const names = () => database.query('select id, name from v3_users order by id').values()
     const before = names()
 
-    await migrateFile(file, migrations(next))
+    await migrateFile(file, migrations(next), bunSqlite)
     expect(one(database, "select count(*) from retiring where tenant = ''")).toBe(1)
     expect(one(database, `select count(*) from users where not (${named})`)).toBe(users)
     // Who queries the database sees whole records all the same.
@@ -120,7 +121,7 @@ describe('a database on its way from one release to the next', () => {
       1,
       `The database in ${dataDir} is still to be filled with what takes the place of users.name. Run "bun run migrate".`,
     ])
-    await expect(migrateFile(file, migrations(last))).rejects.toThrow(
+    await expect(migrateFile(file, migrations(last), bunSqlite)).rejects.toThrow(
       '_contract.sql: a column that it drops has not been filled over to those that take its place',
     )
     expect(one(database, "select count(*) from pragma_table_info('users') where name = 'name'")).toBe(1)

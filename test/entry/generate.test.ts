@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { madeChanges } from '../../src/entry/generate.ts'
 import { model } from '../../src/model/index.ts'
+import { connectionOver } from '../../src/store/bun-sqlite.ts'
 import { migrateDatabase } from '../../src/store/migrate.ts'
 import { migrationsOf } from '../../src/store/migrations.ts'
 import { runCommand } from '../support/command.ts'
@@ -46,7 +47,7 @@ describe('the committed migrations', () => {
 
   test('make STRICT tables only, SQLite’s and drizzle’s own apart', async () => {
     using database = new Database(':memory:')
-    await migrateDatabase(database, migrations)
+    await migrateDatabase(connectionOver(database), migrations)
     expect(looseTables(database)).toEqual([])
   })
 })
@@ -64,7 +65,7 @@ const time = '2026-01-01T00:00:00.000Z'
 /** A database as the committed migrations make it, with two users, three posts and two comments. */
 async function databaseWithData(): Promise<Database> {
   const database = new Database(':memory:')
-  await migrateDatabase(database, migrations)
+  await migrateDatabase(connectionOver(database), migrations)
   database.run('pragma foreign_keys = on')
   for (const id of ['u1', 'u2'])
     database.run(`insert into users(tenant, id, createdAt, updatedAt, handle, name)
@@ -222,7 +223,7 @@ describe('generate', () => {
       ])
       expect(Object.keys(before).filter((path) => after[path] !== before[path])).toEqual(['meta/_journal.json'])
 
-      await migrateDatabase(database, join(project.root, 'drizzle'))
+      await migrateDatabase(connectionOver(database), join(project.root, 'drizzle'))
       database.run('pragma foreign_keys = on')
       expect(database.query(content).values()).toEqual([[2, 3, 2]])
       expect(looseTables(database)).toEqual([])
@@ -282,7 +283,7 @@ describe('generate', () => {
     )
     expect((await generate(project)).code).toBe(0)
     using database = await databaseWithData()
-    await migrateDatabase(database, join(project.root, 'drizzle'))
+    await migrateDatabase(connectionOver(database), join(project.root, 'drizzle'))
     const kept = database.query(
       "select sql from sqlite_master where name in ('loud', 'shout', 'notes_after_insert') order by type desc, name desc",
     )

@@ -6,6 +6,7 @@ import { fileStore } from '../../src/entry/file-store.ts'
 import { importFolder } from '../../src/entry/import.ts'
 import { openNode } from '../../src/entry/node.ts'
 import { model } from '../../src/model/index.ts'
+import { bunSqlite } from '../../src/store/bun-sqlite.ts'
 import { runCommand, startCommand } from '../support/command.ts'
 import { projectRoot } from '../support/project.ts'
 import { temporaryFolder } from '../support/server.ts'
@@ -20,7 +21,7 @@ beforeEach(async () => {
   dataDir = join(folder.path, 'data')
   modules = join(folder.path, 'node_modules')
   mkdirSync(modules)
-  await fileStore(dataDir).migrate()
+  await fileStore(dataDir, bunSqlite).migrate()
 })
 afterEach(() => folder.remove())
 
@@ -35,7 +36,7 @@ function write(name: string, files: { 'package.json'?: unknown; [file: string]: 
 }
 
 async function importAll(tenant = 'demo') {
-  const node = await openNode(fileStore(dataDir), model, (error) => {
+  const node = await openNode(fileStore(dataDir, bunSqlite), model, (error) => {
     throw error
   })
   try {
@@ -349,7 +350,7 @@ describe('an import of the project’s own packages', () => {
 
   test('killed at any point and run again ends as one that was never killed; once more changes nothing', async () => {
     const whole = join(folder.path, 'whole')
-    await fileStore(whole).migrate()
+    await fileStore(whole, bunSqlite).migrate()
     const once = await runCommand(['import', source], { env: { DATA_DIR: whole } })
     expect(once.code).toBe(0)
 

@@ -1,6 +1,7 @@
 import { Database } from 'bun:sqlite'
 import { afterEach, beforeEach, describe, expect, setDefaultTimeout, test } from 'bun:test'
 import { join } from 'node:path'
+import { bunSqlite } from '../../src/store/bun-sqlite.ts'
 import { migrateFile, pendingMigrations } from '../../src/store/migrate.ts'
 import { migrationsOf } from '../../src/store/migrations.ts'
 import { runCommand } from '../support/command.ts'
@@ -18,7 +19,7 @@ describe('migrating a database that has data', () => {
     project = copyProject()
     file = join(project.root, 'perigee.db')
     folder = join(project.root, 'drizzle')
-    await migrateFile(file, folder)
+    await migrateFile(file, folder, bunSqlite)
     using database = new Database(file)
     database.run(`insert into users(tenant, id, createdAt, updatedAt, handle, name)
       values ('demo', 'u1', '${time}', '${time}', 'one', 'Same'), ('demo', 'u2', '${time}', '${time}', 'two', 'Same')`)
@@ -51,21 +52,21 @@ describe('migrating a database that has data', () => {
   ])('a migration that %s fails whole: the database is as it was', async (_, sql, message) => {
     const before = tables()
     addMigration(project, 'wrong', sql)
-    await expect(migrateFile(file, folder)).rejects.toThrow(message)
+    await expect(migrateFile(file, folder, bunSqlite)).rejects.toThrow(message)
     expect(tables()).toEqual(before)
-    expect((await pendingMigrations(file, folder)).map((migration) => migration.tag)).toEqual([
+    expect((await pendingMigrations(file, folder, bunSqlite)).map((migration) => migration.tag)).toEqual([
       migrationsOf(folder).at(-1)?.tag ?? '',
     ])
   })
 
   test('a migration that was committed earlier and merged later is applied all the same', async () => {
     addMigration(project, 'mine', 'CREATE TABLE mine (id text) STRICT;')
-    await migrateFile(file, folder)
+    await migrateFile(file, folder, bunSqlite)
     const times = migrationsOf(folder).map((migration) => migration.when)
     addMigration(project, 'theirs', 'CREATE TABLE theirs (id text) STRICT;', Math.max(...times) - 500)
-    expect(await pendingMigrations(file, folder)).toHaveLength(1)
-    await migrateFile(file, folder)
-    expect(await pendingMigrations(file, folder)).toEqual([])
+    expect(await pendingMigrations(file, folder, bunSqlite)).toHaveLength(1)
+    await migrateFile(file, folder, bunSqlite)
+    expect(await pendingMigrations(file, folder, bunSqlite)).toEqual([])
     using database = new Database(file)
     expect(
       database.query("select name from sqlite_master where name in ('mine', 'theirs') order by name").values(),

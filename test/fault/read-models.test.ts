@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from 'bun:test'
-import { openReader } from '../../src/store/bun-sqlite.ts'
+import { bunSqlite } from '../../src/store/bun-sqlite.ts'
+import { openReader } from '../../src/store/file-reader.ts'
 import { activityIn, caughtUp } from '../support/activity.ts'
 import { runCommand, startCommand } from '../support/command.ts'
 import { type DataFolder, dataFolder } from '../support/folder.ts'
@@ -37,7 +38,7 @@ async function write(isOver: () => boolean) {
 }
 
 async function expectTrue() {
-  const reader = openReader(folder.databaseFile)
+  const reader = openReader(folder.databaseFile, bunSqlite)
   await caughtUp(reader)
   reader.close()
   const { found, truth } = activityIn(folder.databaseFile)
@@ -79,7 +80,7 @@ describe('a read model', () => {
   })
 
   test('is gone on with by the next server, where all that made the rows were killed', async () => {
-    const reader = openReader(folder.databaseFile)
+    const reader = openReader(folder.databaseFile, bunSqlite)
     const standing = () => reader.rows('select step, phase from projections', [])[0] ?? []
     let left: unknown = 'follow'
     for (let round = 0; left === 'follow'; round++) {

@@ -6,6 +6,7 @@ import { openNode } from '../../src/entry/node.ts'
 import type { Epoch, Seq } from '../../src/log/position.ts'
 import { model } from '../../src/model/index.ts'
 import { limits } from '../../src/schema/limits.ts'
+import { bunSqlite } from '../../src/store/bun-sqlite.ts'
 import { testApp } from '../support/app.ts'
 import { crowd } from '../support/crowd.ts'
 import { type DataFolder, dataFolder } from '../support/folder.ts'
@@ -25,7 +26,7 @@ let seal: (seq: number, epoch?: string) => string
 let author: string
 beforeAll(async () => {
   folder = await dataFolder()
-  const node = await openNode(fileStore(folder.path), model, (error) => {
+  const node = await openNode(fileStore(folder.path, bunSqlite), model, (error) => {
     throw error
   })
   const options = { scopes: ['read', 'write'], subject: null, version: null }

@@ -4,7 +4,8 @@ import { digest } from '../../src/entry/bun-identity.ts'
 import type { CopyDatabase } from '../../src/replica/apply.ts'
 import { type CopySchema, copySchemaOf } from '../../src/replica/copy-schema.ts'
 import { LogCopy } from '../../src/replica/log-copy.ts'
-import { openReader } from '../../src/store/bun-sqlite.ts'
+import { bunSqlite } from '../../src/store/bun-sqlite.ts'
+import { openReader } from '../../src/store/file-reader.ts'
 import type { Reader, Row } from '../../src/store/reader.ts'
 import type { Value } from '../../src/value.ts'
 import { contentsOf, keysIn } from '../support/contents.ts'
@@ -216,7 +217,7 @@ test('a copy that is cut off anywhere is at every position what the primary was 
       insertItems(file, spec, randomItems(draw, spec))
       const tables = copySchemaOf(declared.model)
       const source = new Source(file, tables, draw, spec)
-      const reader = openReader(file)
+      const reader = openReader(file, bunSqlite)
       const follower = new Follower(reader, tables, () => draw.pick([1, 500, 3_000]))
       const compareAtPosition = () => {
         const position = follower.position()
@@ -274,7 +275,7 @@ test('a copy is made anew where the database had another migration, and not read
       insertItems(file, spec, randomItems(draw, spec))
       const tables = copySchemaOf(declared.model)
       const source = new Source(file, tables, draw, spec)
-      const reader = openReader(file)
+      const reader = openReader(file, bunSqlite)
       const follower = new Follower(reader, tables, () => 500)
       const follow = async () => {
         while ((await follower.copy.step()) !== 'whole');

@@ -8,6 +8,7 @@ import { type Node, openNode } from '../../src/entry/node.ts'
 import { readSettings } from '../../src/entry/settings.ts'
 import { model } from '../../src/model/index.ts'
 import { limits } from '../../src/schema/limits.ts'
+import { bunSqlite } from '../../src/store/bun-sqlite.ts'
 import { stepFanout } from '../../src/write/maintenance.ts'
 import { follow } from '../support/command.ts'
 import { temporaryFolder } from '../support/server.ts'
@@ -23,7 +24,7 @@ describe('a change that more copies follow than one transaction may touch', () =
   let database: Database
   beforeEach(async () => {
     folder = temporaryFolder()
-    await fileStore(folder.path).migrate()
+    await fileStore(folder.path, bunSqlite).migrate()
     database = new Database(databaseFile(folder.path))
     database.run('pragma foreign_keys = on')
     database.run('pragma busy_timeout = 10000')
@@ -47,7 +48,7 @@ describe('a change that more copies follow than one transaction may touch', () =
   const seq = () => number('select max(seq) from changes')
   const queued = () => number('select count(*) from fanout')
   const open = () =>
-    openNode(fileStore(folder.path), model, (error) => {
+    openNode(fileStore(folder.path, bunSqlite), model, (error) => {
       throw error
     })
 

@@ -2,6 +2,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, setDefaultTimeout, t
 import { fileStore } from '../../src/entry/file-store.ts'
 import { libsqlStore } from '../../src/entry/libsql-store.ts'
 import type { Store } from '../../src/entry/node.ts'
+import { bunSqlite } from '../../src/store/bun-sqlite.ts'
+import { nodeSqlite } from '../../src/store/node-sqlite.ts'
 import type { Batch, Cause, Outcome, Primary, Step } from '../../src/store/primary.ts'
 import type { Reader, Row } from '../../src/store/reader.ts'
 import { temporaryFolder } from '../support/server.ts'
@@ -16,13 +18,13 @@ interface Driver {
 
 /** Every driver keeps the same promises. */
 const drivers: Driver[] = [
-  {
-    name: 'the embedded primary',
+  ...Object.entries({ "Bun's SQLite": bunSqlite, "SQLite by Node's API": nodeSqlite }).map(([name, engine]) => ({
+    name: `the embedded primary over ${name}`,
     async open() {
       const folder = temporaryFolder()
-      return { store: fileStore(folder.path), remove: folder.remove }
+      return { store: fileStore(folder.path, engine), remove: folder.remove }
     },
-  },
+  })),
   {
     name: 'sqld on this host, its file read directly',
     async open() {

@@ -6,6 +6,7 @@ import { Metrics } from '../../src/http/metrics.ts'
 import type { AppOptions } from '../../src/http/service.ts'
 import { model } from '../../src/model/index.ts'
 import type { TenantId } from '../../src/schema/access.ts'
+import { bunSqlite } from '../../src/store/bun-sqlite.ts'
 import { type KeyOptions, newKey } from './keys.ts'
 import { temporaryFolder } from './server.ts'
 import { noTargets } from './targets.ts'
@@ -24,9 +25,9 @@ export interface TestApp {
 /** `change` replaces parts of the app's options, such as the clock. */
 export async function testApp(change: (options: AppOptions) => Partial<AppOptions> = () => ({})): Promise<TestApp> {
   const folder = temporaryFolder()
-  await fileStore(folder.path).migrate()
+  await fileStore(folder.path, bunSqlite).migrate()
   const faults: unknown[] = []
-  const node = await openNode(fileStore(folder.path), model, (error) => {
+  const node = await openNode(fileStore(folder.path, bunSqlite), model, (error) => {
     throw error
   })
   const options: AppOptions = {

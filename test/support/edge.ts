@@ -13,7 +13,8 @@ import type { SharedAnswers } from '../../src/http/shared-answers.ts'
 import { createTokenSealer, type Epoch, isAtLeast, type Position, type Seq } from '../../src/log/position.ts'
 import { model } from '../../src/model/index.ts'
 import type { TenantId } from '../../src/schema/access.ts'
-import { openReader } from '../../src/store/bun-sqlite.ts'
+import { bunSqlite } from '../../src/store/bun-sqlite.ts'
+import { openReader } from '../../src/store/file-reader.ts'
 import type { Replica, ReplicaState } from '../../src/store/replica.ts'
 import { type Answer, type CallOptions, call, type TestServer, temporaryFolder } from './server.ts'
 import { noTargets } from './targets.ts'
@@ -133,7 +134,7 @@ export async function testEdge(primary: TestServer, options: TestEdgeOptions = {
   const defaultKey = await primary.key() // Before the copy is made, so that the copy has it.
   const folder = temporaryFolder()
   const replica = steppedReplica(primary.databaseFile, folder.path)
-  const reader = openReader(replica.file)
+  const reader = openReader(replica.file, bunSqlite)
   const elapsed = () => performance.now()
   const link = new Link(new NodeWire({ origin, elapsed }), elapsed)
   const edge = createEdge({ link, region: 'edge', replica, lagMsMax, answerMsMax, ...sharing })

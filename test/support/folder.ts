@@ -1,5 +1,6 @@
 import { Database } from 'bun:sqlite'
 import { databaseFile, fileStore } from '../../src/entry/file-store.ts'
+import { bunSqlite } from '../../src/store/bun-sqlite.ts'
 import { type Owner, ownerOf } from './keys.ts'
 import { temporaryFolder } from './server.ts'
 
@@ -14,7 +15,7 @@ export interface DataFolder {
 
 export async function dataFolder(scopes: readonly string[] = ['read', 'write']): Promise<DataFolder> {
   const folder = temporaryFolder()
-  const store = fileStore(folder.path)
+  const store = fileStore(folder.path, bunSqlite)
   await store.migrate()
   const owner = ownerOf(store)
   return { ...folder, databaseFile: databaseFile(folder.path), key: await owner.key({ scopes }), owner }

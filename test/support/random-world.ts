@@ -3,7 +3,8 @@ import { digest } from '../../src/entry/bun-identity.ts'
 
 import type { App } from '../../src/http/app.ts'
 import type { Model } from '../../src/schema/model.ts'
-import { openReader } from '../../src/store/bun-sqlite.ts'
+import { bunSqlite } from '../../src/store/bun-sqlite.ts'
+import { openReader } from '../../src/store/file-reader.ts'
 import type { Reader } from '../../src/store/reader.ts'
 import { makeDatabase, readingApp, watched } from './database.ts'
 import { type CallerSpec, Oracle } from './oracle.ts'
@@ -58,7 +59,7 @@ export async function inWorld(
   const file = await makeDatabase(folder.path, declared)
   insertItems(file, spec, items)
   const keyOf = insertKeys(file, callers)
-  const reader = openReader(file)
+  const reader = openReader(file, bunSqlite)
   const statements: string[] = []
   const app = readingApp(
     declared.model,

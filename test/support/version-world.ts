@@ -10,6 +10,7 @@ import { evaluate } from '../../src/schema/evaluate.ts'
 import { anyone } from '../../src/schema/index.ts'
 import type { Model } from '../../src/schema/model.ts'
 import type { ShapeField } from '../../src/schema/shape.ts'
+import { bunSqlite } from '../../src/store/bun-sqlite.ts'
 import type { Json } from '../../src/value.ts'
 import { filterColumn, sortColumn } from '../../src/version/asking.ts'
 import { buildViews, type ResourceView, type View } from '../../src/version/view.ts'
@@ -65,7 +66,7 @@ export async function inVersionWorld(
   const file = await makeDatabase(folder.path, declared)
   insertItems(file, spec, items)
   const { model } = declared
-  const node = await openNode(fileStore(folder.path), model, (error) => {
+  const node = await openNode(fileStore(folder.path, bunSqlite), model, (error) => {
     throw error
   })
   const faults: unknown[] = []

@@ -10,6 +10,7 @@ import type { Caller, TenantId } from '../../src/schema/access.ts'
 import type { Expression } from '../../src/schema/expression.ts'
 import type { Field } from '../../src/schema/field.ts'
 import type { ShapeField } from '../../src/schema/shape.ts'
+import { bunSqlite } from '../../src/store/bun-sqlite.ts'
 import type { Value } from '../../src/value.ts'
 import { buildViews } from '../../src/version/view.ts'
 import type { Command, Condition, WriteRequest } from '../../src/write/command.ts'
@@ -48,7 +49,7 @@ beforeAll(async () => {
   const inFile = (name: string) => {
     const folder = temporaryFolder()
     removals.unshift(folder.remove)
-    return open(name, fileStore(folder.path), databaseFile(folder.path))
+    return open(name, fileStore(folder.path, bunSqlite), databaseFile(folder.path))
   }
   const sqld = await startSqld()
   removals.unshift(sqld.remove)
