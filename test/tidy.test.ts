@@ -40,13 +40,14 @@ const mayImport: Record<string, readonly string[]> = {
 const vendorFiles: Record<string, RegExp> = {
   hono: /^(http|entry)\//,
   '@hono/zod-openapi': /^http\//,
-  'bun:sqlite': /^(store\/(backup|bun-sqlite|embedded-writer|lock|migrate)|entry\/(generate|made))\.ts$/,
+  'bun:sqlite': /^(store\/(backup|bun-sqlite|lock)|entry\/(generate|made))\.ts$/,
+  'node:sqlite': /^store\/node-sqlite\.ts$/,
   '@libsql/client': /^store\/libsql-/,
   '@libsql/client/http': /^store\/libsql-/,
   '@libsql/hrana-client': /^store\/libsql(-\w+)?\.ts$/,
   '@upstash/redis': /^cache\//,
   '@noble/hashes': /^entry\/portable-hashing\.ts$/,
-  uuid: /^entry\/portable-hashing\.ts$/,
+  uuid: /^entry\/(node-identity|portable-hashing)\.ts$/,
   'cloudflare:workers': /^entry\/replica-object\.ts$/,
   'node:http': /^(http\/node-wire|webhook\/send)\.ts$/,
   'node:https': /^(http\/node-wire|webhook\/send)\.ts$/,
@@ -54,7 +55,7 @@ const vendorFiles: Record<string, RegExp> = {
 
 /** Drivers, which only an entry and the drivers themselves may name. */
 const drivers =
-  /^(store\/(backup|bun-sqlite|object-sqlite|embedded|embedded-writer|lock|migrate|sqld-log|libsql(-\w+)?)|http\/(node|fetch|app)-wire)\.ts$/
+  /^(store\/(backup|bun-sqlite|bun-writer|node-sqlite|node-writer|object-sqlite|embedded|lock|migrate|sqld-log|libsql(-\w+)?)|http\/(node|fetch|app)-wire)\.ts$/
 
 interface Source {
   readonly path: string

@@ -11,11 +11,11 @@ import type { Model } from '../schema/model.ts'
 import { bunSqlite } from '../store/bun-sqlite.ts'
 import { type FileReader, openCopyReader } from '../store/file-reader.ts'
 import { migrationsOf } from '../store/migrations.ts'
-import { processParts } from './bun.ts'
-import { bunIdentity } from './bun-identity.ts'
 import { type Identity, identitySql } from './identity.ts'
-import type { Fetch } from './listen.ts'
+import type { Fetch } from './listening.ts'
 import { migrationsFolder } from './node.ts'
+import { nodeIdentity } from './node-identity.ts'
+import { processParts } from './server.ts'
 import type { EdgeSettings } from './settings.ts'
 import { openSharedAnswers, type Shared } from './shared.ts'
 
@@ -70,7 +70,7 @@ export class EdgeServer {
     this.watch = watchPrimary(this.link, edge.learn)
     const unready = () => this.unready()
     this.appOf = (copy) => createApp({ ...parts, ...copy, model, primary: null, through: edge, unready })
-    const app = this.appOf({ ...bunIdentity([]), reader: emptyReader })
+    const app = this.appOf({ ...nodeIdentity([]), reader: emptyReader })
     this.noCopy = { file: null, epoch: null, reader: emptyReader, app, lacking: 0, requests: 0 }
     this.copy = this.noCopy
   }
@@ -132,7 +132,7 @@ export class EdgeServer {
     let reader: FileReader | undefined
     try {
       reader = openCopyReader(file, bunSqlite, epoch, unfit)
-      const app = this.appOf({ ...bunIdentity(reader.rows(identitySql, [])), reader })
+      const app = this.appOf({ ...nodeIdentity(reader.rows(identitySql, [])), reader })
       const copy = { file, epoch, reader, app, lacking: this.lackingIn(reader), requests: 0 }
       this.open.add(copy)
       return copy

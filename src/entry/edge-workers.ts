@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import type { Facts } from '../replica/following.ts'
 import type { ServerNews } from './edge-server.ts'
-import { drainMsMax } from './listen.ts'
+import { drainMsMax } from './listening.ts'
 import { type Child, childOf, supervise } from './supervise.ts'
 
 /** More server processes of an edge, on one port. Each is told what is known as fast as it takes it in. */

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { Problem } from '../problem.ts'
 import { readRecord } from '../read/page.ts'
 import { planRecord } from '../read/plan.ts'
@@ -9,8 +10,8 @@ import { buildViews, type View } from '../version/view.ts'
 import { parseBatch } from '../write/command.ts'
 import { commit } from '../write/commit.ts'
 import { planWrite } from '../write/plan.ts'
-import { digest } from './bun-identity.ts'
 import { CommandError, type Node } from './node.ts'
+import { digest } from './node-identity.ts'
 import { cut, type Package, readReadme, type Skipped, scanPackages } from './packages.ts'
 
 /** What an import did: packages read, and records written of each kind; what was there already is not written again. */
@@ -162,7 +163,7 @@ class Importer {
 }
 
 function idOf(kind: string, name: string): string {
-  return idOfHash(new Bun.CryptoHasher('sha256').update(`${kind}:${name}`).digest('hex'))
+  return idOfHash(createHash('sha256').update(`${kind}:${name}`).digest('hex'))
 }
 
 /** Packages that name nobody are written by this user. */

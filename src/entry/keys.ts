@@ -1,11 +1,12 @@
+import { createHash } from 'node:crypto'
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { keyForm } from '../http/auth.ts'
 import type { Primary } from '../store/primary.ts'
 import type { Reader } from '../store/reader.ts'
 import type { Value } from '../value.ts'
-import { digest } from './bun-identity.ts'
 import { CommandError } from './node.ts'
+import { digest } from './node-identity.ts'
 
 export interface NewKey {
   readonly tenant: string
@@ -30,7 +31,7 @@ export interface KeyInfo {
 export async function createKey(primary: Primary, key: NewKey): Promise<{ id: string; key: string }> {
   const text = `pgk_${crypto.getRandomValues(new Uint8Array(32)).toBase64({ alphabet: 'base64url', omitPadding: true })}`
   // Hexadecimal, because an id that began with a dash would be read as an option of `keys revoke`.
-  const id = new Bun.CryptoHasher('sha256').update(text).digest('hex').slice(0, 12)
+  const id = createHash('sha256').update(text).digest('hex').slice(0, 12)
   const args = [digest(text), id, key.tenant, key.scopes.join(' '), key.subject, key.version, new Date().toISOString()]
   await change(
     primary,

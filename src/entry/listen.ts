@@ -1,28 +1,15 @@
-import type { Peers } from '../http/rate-limits.ts'
-import type { Soon } from '../soon.ts'
-import { type Settings, SettingsError } from './settings.ts'
-
-export type Fetch = (request: Request, peers: Peers) => Soon<Response>
-
-export interface Listening {
-  readonly url: string
-  readonly port: number
-  /** Takes no more requests, and waits for those in flight, ten seconds at most. */
-  stop(): Promise<void>
-}
-
-/** How long requests in flight may take to finish when the server stops. */
-export const drainMsMax = 10_000
+import { drainMsMax, type Fetch, type Listening, unusable, urlAt } from './listening.ts'
+import type { Settings } from './settings.ts'
 
 /**
  * Answers HTTP at HOST and PORT with `fetch`; throws a SettingsError where they cannot be listened on. With `shared`,
  * several processes listen on the port, and the system deals connections out among them.
  */
-export function listen({ host, port }: Pick<Settings, 'host' | 'port'>, fetch: Fetch, shared = false): Listening {
-  const server = serve(host, port, fetch, shared)
+export function listen(at: Pick<Settings, 'host' | 'port'>, fetch: Fetch, shared = false): Listening {
+  const server = serve(at, fetch, shared)
   return {
-    url: `http://${host.includes(':') ? `[${host}]` : host}:${server.port}`,
-    port: server.port ?? port,
+    url: urlAt(at.host, server.port ?? at.port),
+    port: server.port ?? at.port,
     async stop() {
       server.stop(false)
       const deadline = performance.now() + drainMsMax
@@ -32,11 +19,11 @@ export function listen({ host, port }: Pick<Settings, 'host' | 'port'>, fetch: F
   }
 }
 
-function serve(hostname: string, port: number, fetch: Fetch, reusePort: boolean) {
+function serve(at: Pick<Settings, 'host' | 'port'>, fetch: Fetch, reusePort: boolean) {
   try {
     return Bun.serve({
-      port,
-      hostname,
+      port: at.port,
+      hostname: at.host,
       reusePort,
       idleTimeout: 30,
       development: false,
@@ -45,12 +32,7 @@ function serve(hostname: string, port: number, fetch: Fetch, reusePort: boolean)
       fetch,
     })
   } catch (error) {
-    const { code, message } = error as Error & { code?: string }
-    if (code === 'EADDRINUSE')
-      throw new SettingsError(`PORT=${port} of HOST=${hostname} is in use: choose another PORT.`)
-    throw new SettingsError(
-      `HOST=${hostname} with PORT=${port} cannot be listened on: ${message}. Choose an address of this machine and a port that is free to you.`,
-    )
+    throw unusable(at, error as Error)
   }
 }
 

@@ -4,10 +4,10 @@ import type { Model } from '../schema/model.ts'
 import type { Migration } from '../store/migrations.ts'
 import type { Primary } from '../store/primary.ts'
 import type { Reader } from '../store/reader.ts'
-import { bunIdentity } from './bun-identity.ts'
 import { type Identity, identitySql } from './identity.ts'
+import { nodeIdentity } from './node-identity.ts'
 
-export const projectRoot = join(import.meta.dir, '..', '..')
+export const projectRoot = join(import.meta.dirname, '..', '..')
 export const migrationsFolder = join(projectRoot, 'drizzle')
 
 /** A command cannot go on for a reason that its user can mend. */
@@ -42,7 +42,7 @@ export async function openNode(store: Store, model: Model, onDeath: (error: Erro
   if (pending.length > 0)
     throw new CommandError(`The database ${store.place} lacks ${pending.length} migration(s). Run "bun run migrate".`)
   const reader = store.openReader()
-  const identity = bunIdentity(await reader.rows(identitySql, []))
+  const identity = nodeIdentity(await reader.rows(identitySql, []))
   const primary = await store.openPrimary({ onCommit: reader.expire, onDeath })
   return {
     ...identity,

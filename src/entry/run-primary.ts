@@ -1,8 +1,8 @@
 import { model } from '../model/index.ts'
 import { replicaTokenDays, startPrimary } from './primary.ts'
 import { backUp, replicaToken, restore as restoreInto } from './primary-folder.ts'
-import { announce } from './run.ts'
 import { readSettings, SettingsError } from './settings.ts'
+import { announce } from './standalone.ts'
 
 /** What the actions of `bun run primary` do once their arguments are understood. */
 

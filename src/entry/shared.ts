@@ -9,7 +9,6 @@ import type { AppOptions } from '../http/service.ts'
 import { SharedAnswers } from '../http/shared-answers.ts'
 import { limits } from '../schema/limits.ts'
 import type { Node } from './node.ts'
-import { isPrimaryFolder } from './primary-folder.ts'
 import type { Settings } from './settings.ts'
 
 const elapsed = () => performance.now()
@@ -58,18 +57,19 @@ export function openSharedAnswers({ caches }: Shared, region: string, ageMsMax: 
   return caches ? new SharedAnswers({ caches, region, ageMsMax, elapsed }) : undefined
 }
 
-/** What more an app is given at a primary: it tells the shared cache what is committed, and reads from it where reads are dear. */
+/** What more an app is given at a primary that has edges: it tells the shared cache what is committed, and reads from it where reads are dear. */
 export interface SharedAtPrimary extends Pick<AppOptions, 'shared' | 'onWritten'> {
   /** Ends when nothing is on its way any more. */
   stop(): Promise<void>
 }
 
-export function shareAtPrimary(parts: Shared, node: Node, settings: Settings): SharedAtPrimary {
+/** `hasEdges`: other nodes can read its database; of a file that is its own, there is no one else to be told. */
+export function shareAtPrimary(parts: Shared, node: Node, region: string, hasEdges: boolean): SharedAtPrimary {
   const { caches } = parts
-  if (caches === null || !hasEdges(settings)) return { stop: () => Promise.resolve() }
+  if (caches === null || !hasEdges) return { stop: () => Promise.resolve() }
   const { reader, epoch, sealer } = node
   const publisher = new Publisher({ reader, epoch, sealer, cache: caches(epoch) })
-  const shared = isDear(reader) ? openSharedAnswers(parts, settings.region, limits.sharedAgeMsMax) : undefined
+  const shared = isDear(reader) ? openSharedAnswers(parts, region, limits.sharedAgeMsMax) : undefined
   return {
     ...(shared && { shared }),
     onWritten(position) {
@@ -80,11 +80,6 @@ export function shareAtPrimary(parts: Shared, node: Node, settings: Settings): S
       await Promise.all([publisher.stop(), shared?.settled()])
     },
   }
-}
-
-/** Whether other nodes can read its database: a file that is its own has no one else to be told. */
-function hasEdges({ libsql, dataDir }: Settings): boolean {
-  return libsql !== null || isPrimaryFolder(dataDir)
 }
 
 function linkLines({ counts, isUp }: UpstashLink): readonly string[] {

@@ -48,7 +48,7 @@ function refuseEncoding(encoding: string | null) {
 }
 
 async function readStream(request: Request): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = []
+  const chunks: Uint8Array<ArrayBuffer>[] = []
   let size = 0
   if (request.body === null) return new Uint8Array()
   for await (const chunk of request.body) {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Soon } from '../soon.ts'
@@ -71,7 +72,7 @@ async function apply(database: MigratedDatabase, folder: string, { tag, when }: 
   } catch (error) {
     throw new MigrationError(`${tag}.sql: ${(error as Error).message}`, { cause: error })
   }
-  const hash = new Bun.CryptoHasher('sha256').update(sql).digest('hex')
+  const hash = createHash('sha256').update(sql).digest('hex')
   await database.run([{ sql: 'insert into __drizzle_migrations(hash, created_at) values (?, ?)', args: [hash, when] }])
 }
 

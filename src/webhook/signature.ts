@@ -1,3 +1,4 @@
+import { createHmac } from 'node:crypto'
 import { secretPrefix } from './secret.ts'
 import type { Webhook } from './webhook.ts'
 
@@ -26,5 +27,5 @@ export function messageHeaders(id: string, payload: string, webhook: Webhook, no
 
 function sign(secret: string, text: string): string {
   const key = Uint8Array.fromBase64(secret.slice(secretPrefix.length))
-  return new Bun.CryptoHasher('sha256', key).update(text).digest('base64')
+  return createHmac('sha256', key).update(text).digest('base64')
 }

@@ -1,6 +1,6 @@
 import { Database } from 'bun:sqlite'
 import { expect, setDefaultTimeout, test } from 'bun:test'
-import { digest } from '../../src/entry/bun-identity.ts'
+import { digest } from '../../src/entry/node-identity.ts'
 import type { CopyDatabase } from '../../src/replica/apply.ts'
 import { type CopySchema, copySchemaOf } from '../../src/replica/copy-schema.ts'
 import { LogCopy } from '../../src/replica/log-copy.ts'

@@ -1,6 +1,6 @@
 import { Database } from 'bun:sqlite'
 import { join } from 'node:path'
-import { digest } from '../../src/entry/bun-identity.ts'
+import { digest } from '../../src/entry/node-identity.ts'
 import { openApi } from '../../src/entry/open-api.ts'
 
 import { createApp } from '../../src/http/app.ts'

@@ -24,6 +24,8 @@ export interface SpawnOptions {
   readonly command?: 'serve' | 'primary'
   /** The project whose command it is; this one by default. */
   readonly root?: string
+  /** What runs in the place of Bun and that command. */
+  readonly program?: readonly string[]
 }
 
 /** Before a command: has it end with this process, also where a test that failed has not ended it. */
@@ -32,8 +34,8 @@ export const endingWithTests = Bun.which('setpriv') ? ['setpriv', '--pdeathsig',
 /** Starts a server over a migrated folder and waits until it says where it is. */
 export async function spawnServer(options: SpawnOptions): Promise<SpawnedServer> {
   const { dataDir, within = [], env = {}, command = 'serve', root = projectRoot } = options
-  const commands = join(root, 'src', 'entry', 'commands.ts')
-  const child = Bun.spawn([...endingWithTests, ...within, process.execPath, commands, command], {
+  const { program = [process.execPath, join(root, 'src', 'entry', 'commands.ts'), command] } = options
+  const child = Bun.spawn([...endingWithTests, ...within, ...program], {
     env: { PATH: process.env.PATH ?? '', DATA_DIR: dataDir, PORT: '0', PUBLIC_TENANT: 'demo', ...env },
     stdin: 'ignore',
     stdout: 'pipe',

@@ -1,5 +1,5 @@
 import { Database } from 'bun:sqlite'
-import { digest } from '../../src/entry/bun-identity.ts'
+import { digest } from '../../src/entry/node-identity.ts'
 
 import type { App } from '../../src/http/app.ts'
 import type { Model } from '../../src/schema/model.ts'
