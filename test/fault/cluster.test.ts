@@ -8,13 +8,13 @@ import { until } from '../support/replicated.ts'
 import { counted, detailsOf, summaryOf } from '../support/report.ts'
 import { call } from '../support/server.ts'
 import { head, openWire } from '../support/socket.ts'
-import { faultNames, holdTrial } from '../support/trial.ts'
+import { Followers, faultNamesOf, holdTrial } from '../support/trial.ts'
 
 setDefaultTimeout(120_000)
 
 let cluster: TestCluster
 beforeAll(async () => {
-  cluster = await startCluster(['eu', 'us'])
+  cluster = await startCluster(['eu', 'us'], ['worker'])
 })
 afterAll(() => cluster.stop())
 
@@ -27,8 +27,10 @@ describe('a cluster that is broken and mended again and again', () => {
   test('loses nothing, does nothing twice, and shows each caller one history', async () => {
     const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 1e6))
     const times = { ms: 6_000, faultMsMax: 800, peaceMsMax: 800 }
-    const trial = await holdTrial(cluster, { seed, ...times, hasTokens: true, callers: 16 })
-    console.error(`SEED=${seed}: ${summaryOf([trial])}\n${detailsOf([trial])}`)
+    const followers = new Followers(cluster)
+    const trial = await holdTrial(cluster, followers, { seed, ...times, hasTokens: true, callers: 16 })
+    await followers.stop()
+    console.error(`SEED=${seed}: ${summaryOf([trial])}\n${detailsOf([trial])}\n${followers.told()}`)
     const { faults, answers, writes, reads, accounting, disorder, sessions, labels, complaints, followed } = trial
     expect({ disorder, sessions, labels, complaints, followed }).toEqual({
       followed: [],
@@ -42,7 +44,7 @@ describe('a cluster that is broken and mended again and again', () => {
     const statuses = [...answers.keys()].filter((status) => typeof status === 'number')
     expect(statuses.filter((status) => ![200, 201, 404, 409, 503, 504].includes(status))).toEqual([])
     // All that can break has been broken, and callers got through all the same.
-    expect([...faults.keys()].sort()).toEqual(faultNames.toSorted())
+    expect([...faults.keys()].sort()).toEqual(faultNamesOf(cluster).toSorted())
     expect([writes.acknowledged > 50, reads.session > 40, reads.strong > 20]).toEqual([true, true, true])
   })
 })

@@ -9,11 +9,14 @@ import { type Relay, relay } from './relay.ts'
 import { childrenOf, type Health, until } from './replicated.ts'
 import { temporaryFolder } from './server.ts'
 import { freePort } from './sqld.ts'
+import { startWorkerNode } from './worker-node.ts'
 
 /** A primary with its sqld and edges around it, each behind links of its own, for tests that break any of them. */
 export interface TestCluster {
   readonly primary: ClusterPrimary
   readonly edges: readonly ClusterEdge[]
+  /** Edges that are Workers. */
+  readonly workers: readonly LinkedNode[]
   /** A key of the tenant `demo` that may read and write. */
   readonly key: string
   /** Waits until every node is ready and every edge has all that the primary has. */
@@ -60,9 +63,13 @@ export interface ClusterPrimary extends ClusterNode {
   sqldPid(): number | null
 }
 
-export interface ClusterEdge extends ClusterNode {
+/** A node that reads from a copy. */
+export interface LinkedNode extends ClusterNode {
   /** Between it and the primary, and the primary's database. */
   readonly links: { readonly primary: Relay; readonly database: Relay }
+}
+
+export interface ClusterEdge extends LinkedNode {
   /** Null while there is none. */
   replicatorPid(): number | null
   /** The file of its copy. */
@@ -78,12 +85,20 @@ const fakeClock = ['x86_64', 'aarch64']
 /** What this machine lacks to turn the clock of one process. */
 export const lackingForClock = fakeClock === undefined ? 'libfaketime' : null
 
-/** Starts a primary and edges by the project's own commands; resolves when all of them are ready. */
-export async function startCluster(names: readonly string[]): Promise<TestCluster> {
+/**
+ * Starts a primary and edges by the project's own commands, and Workers, which the primary tells of its writes; resolves
+ * when all of them are ready.
+ */
+export async function startCluster(
+  names: readonly string[],
+  workerNames: readonly string[] = [],
+): Promise<TestCluster> {
   await using started = new AsyncDisposableStack()
   const folder = temporaryFolder()
   started.defer(folder.remove)
-  const primary = await startPrimary(join(folder.path, 'primary'))
+  const workerPorts = workerNames.map(() => freePort())
+  const edgeOrigins = workerPorts.map((port) => `http://127.0.0.1:${port}`).join()
+  const primary = await startPrimary(join(folder.path, 'primary'), edgeOrigins)
   started.defer(async () => {
     await primary.rest()
     await primary.end('SIGTERM')
@@ -91,22 +106,26 @@ export async function startCluster(names: readonly string[]): Promise<TestCluste
   })
   const key = await makeKey(primary.env)
   const token = readFileSync(join(primary.env.DATA_DIR, 'replica-token'), 'utf8').trim()
-  const edges = await Promise.all(
-    names.map(async (name) => {
-      const edge = await startEdge(name, join(folder.path, name), primary, token)
-      started.defer(async () => {
-        await edge.rest()
-        await edge.end('SIGKILL')
-        for (const link of [edge.links.primary, edge.links.database]) link.stop()
-      })
-      return edge
-    }),
+  const linked = async <N extends LinkedNode & Resting>(starting: Promise<N>): Promise<N> => {
+    const node = await starting
+    started.defer(async () => {
+      await node.rest()
+      await node.end('SIGKILL')
+      for (const link of [node.links.primary, node.links.database]) link.stop()
+    })
+    return node
+  }
+  const edges = await Promise.all(names.map((name) => linked(startEdge(name, join(folder.path, name), primary, token))))
+  const workers = await Promise.all(
+    workerNames.map((name, i) =>
+      linked(startWorkerNode({ name, folder: join(folder.path, name), primary, token, port: workerPorts[i] ?? 0 })),
+    ),
   )
   const converged = async () => {
-    const ends = [primary, ...edges].flatMap((node) => node.ends)
+    const ends = [primary, ...edges, ...workers].flatMap((node) => node.ends)
     if (ends.length > 0) throw new Error(ends.join('\n'))
     const { epoch, position } = await readiness(primary)
-    for (const edge of edges) {
+    for (const edge of [...edges, ...workers]) {
       let last: Health | null = null
       const isThere = async () => {
         last = await readiness(edge)
@@ -117,15 +136,24 @@ export async function startCluster(names: readonly string[]): Promise<TestCluste
   }
   await converged()
   const running = started.move()
-  return { primary, edges, key, converged, stop: () => running.disposeAsync() }
+  return { primary, edges, workers, key, converged, stop: () => running.disposeAsync() }
 }
 
 async function readiness({ url }: ClusterNode): Promise<Health> {
   return (await (await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(5_000) })).json()) as Health
 }
 
+/** What is told to a node before it is ended for good. */
+interface Resting {
+  /** It is not started again. */
+  rest(): Promise<void>
+}
+
 /** A node whose process `spawn` starts; once it was told to `rest`, it is not started again. */
-async function nodeOf<S extends SpawnedServer>(name: string, spawn: (root?: string) => Promise<S>) {
+export async function nodeOf<S extends Pick<SpawnedServer, 'url' | 'pid' | 'exited' | 'complaints' | 'end'>>(
+  name: string,
+  spawn: (root?: string) => Promise<S>,
+) {
   const ends: string[] = []
   let told: S | undefined
   const watched = async (root?: string) => {
@@ -163,8 +191,11 @@ async function nodeOf<S extends SpawnedServer>(name: string, spawn: (root?: stri
   }
 }
 
-async function startPrimary(dataDir: string) {
-  const env = { PORT: String(freePort()), LIBSQL_LISTEN: `127.0.0.1:${freePort()}` }
+async function startPrimary(dataDir: string, edgeOrigins: string) {
+  const env = {
+    ...{ PORT: String(freePort()), LIBSQL_LISTEN: `127.0.0.1:${freePort()}` },
+    ...(edgeOrigins && { EDGE_ORIGINS: edgeOrigins }),
+  }
   const node = await nodeOf<SpawnedPrimary>('primary', (root = projectRoot) => spawnPrimary({ dataDir, env, root }))
   const worlds: World[] = [{ epoch: (await readiness(node)).epoch, file: primaryDatabase(dataDir), base: 0 }]
   const { end } = node
@@ -200,13 +231,20 @@ async function startPrimary(dataDir: string) {
   return primary
 }
 
+export async function linksTo(primary: {
+  readonly url: string
+  readonly databaseUrl: string
+}): Promise<LinkedNode['links']> {
+  return { primary: await relay(primary.url), database: await relay(primary.databaseUrl) }
+}
+
 async function startEdge(
   name: string,
   dataDir: string,
   primary: { readonly url: string; readonly databaseUrl: string },
   token: string,
-): Promise<ClusterEdge & { rest(): Promise<void> }> {
-  const links = { primary: await relay(primary.url), database: await relay(primary.databaseUrl) }
+): Promise<ClusterEdge & Resting> {
+  const links = await linksTo(primary)
   const clockFile = `${dataDir}.clock`
   const env = {
     ...{ PORT: String(freePort()), REGION: name, LIBSQL_TOKEN: token },

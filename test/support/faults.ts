@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { type ClusterEdge, type ClusterNode, type ClusterPrimary, lackingForClock } from './cluster.ts'
+import { type ClusterEdge, type ClusterNode, type ClusterPrimary, type LinkedNode, lackingForClock } from './cluster.ts'
 import type { Relay } from './relay.ts'
 import { until } from './replicated.ts'
 import { temporaryFolder } from './server.ts'
@@ -36,6 +36,17 @@ export const edgeFaults: Readonly<Record<string, Fault<ClusterEdge>>> = {
     'turn the clock of an edge back by ten minutes': turned(-600),
     'turn the clock of an edge on by a day': turned(86_400),
   }),
+}
+
+export const workerFaults: Readonly<Record<string, Fault<LinkedNode>>> = {
+  'kill -9 a Worker': restart('SIGKILL'),
+  'stop a Worker': ({ pid }, ms) => suspended(pid, ms),
+  ...Object.fromEntries(
+    Object.entries({ ...linkFaults('primary'), ...linkFaults('database') }).map(([name, fault]) => [
+      name.replace('the link', "a Worker's link").replace(/^lose what (.*) answers$/, 'lose what $1 answers a Worker'),
+      fault,
+    ]),
+  ),
 }
 
 function restart(signal: 'SIGKILL' | 'SIGTERM'): Fault<ClusterNode> {
@@ -75,9 +86,9 @@ function injected(what: string): Fault<ClusterPrimary> {
   }
 }
 
-function linkFaults(to: keyof ClusterEdge['links']): Record<string, Fault<ClusterEdge>> {
+function linkFaults(to: keyof LinkedNode['links']): Record<string, Fault<LinkedNode>> {
   const during =
-    (breakIt: (link: Relay) => void, mend: (link: Relay) => void | Promise<void>): Fault<ClusterEdge> =>
+    (breakIt: (link: Relay) => void, mend: (link: Relay) => void | Promise<void>): Fault<LinkedNode> =>
     async ({ links }, ms) => {
       breakIt(links[to])
       await Bun.sleep(ms)

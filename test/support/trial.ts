@@ -1,6 +1,6 @@
 import { Caller, type Callers } from './caller.ts'
 import type { TestCluster } from './cluster.ts'
-import { edgeFaults, type Fault, primaryFaults } from './faults.ts'
+import { edgeFaults, type Fault, primaryFaults, workerFaults } from './faults.ts'
 import { LogFollower } from './follower.ts'
 import { until } from './replicated.ts'
 import { call } from './server.ts'
@@ -44,14 +44,67 @@ interface Scene {
 
 const followersAtOnce = 3
 const edgePeaceMsMax = 300
-export const faultNames = [...Object.keys(primaryFaults), ...Object.keys(edgeFaults)]
 
-/** Lets callers read and write a cluster through its edges while it is broken and mended, and judges what they were told. */
-export async function holdTrial(cluster: TestCluster, options: TrialOptions): Promise<Trial> {
+/** The faults that happen in a trial of a cluster. */
+export function faultNamesOf({ workers }: TestCluster): string[] {
+  return [primaryFaults, edgeFaults, workers.length > 0 ? workerFaults : {}].flatMap((faults) => Object.keys(faults))
+}
+
+function urlsOf({ edges, workers }: TestCluster): string[] {
+  return [...edges, ...workers].map(({ url }) => url)
+}
+
+/** Who follows the log of a cluster through its edges, however long, from one snapshot on. */
+export class Followers {
+  private readonly cluster: TestCluster
+  private readonly followers: readonly LogFollower[]
+  private readonly following: Promise<unknown>
+
+  constructor(cluster: TestCluster) {
+    const followed = { key: cluster.key, urls: urlsOf(cluster), random: Math.random }
+    this.cluster = cluster
+    this.followers = Array.from({ length: followersAtOnce }, () => new LogFollower(followed))
+    this.following = Promise.all(this.followers.map((follower) => follower.run()))
+  }
+
+  /** What they hold once they have read everything, against the primary's database at rest. */
+  async judge(): Promise<string[]> {
+    const { primary } = this.cluster
+    const { epoch, position } = (await (await fetch(`${primary.url}/readyz`)).json()) as {
+      epoch: string
+      position: number
+    }
+    await until(
+      () => this.followers.every((follower) => follower.hasReached(epoch, position)),
+      () => `followers do not reach ${epoch}.${position}`,
+      60_000,
+    )
+    return this.followers.flatMap((each) => [...each.complaints, ...each.differencesFrom(primary.databaseFile)])
+  }
+
+  /** How many events they were told, in how many streams, and how often they had to begin anew. */
+  told(): string {
+    const sum = (of: (follower: LogFollower) => number) => this.followers.reduce((all, each) => all + of(each), 0)
+    const snapshots = sum((each) => each.snapshots)
+    return `${this.followers.length} followers: ${sum((each) => each.events)} events over ${sum((each) => each.streams)} streams, ${snapshots} snapshots`
+  }
+
+  async stop() {
+    for (const follower of this.followers) follower.stop()
+    await this.following
+  }
+}
+
+/**
+ * Lets callers read and write a cluster through its edges while it is broken and mended, and judges what they were told,
+ * and what `followers` hold by then.
+ */
+export async function holdTrial(cluster: TestCluster, followers: Followers, options: TrialOptions): Promise<Trial> {
   const { seed, ms, faultMsMax, peaceMsMax, hasTokens } = options
   const random = randomFrom(seed)
   const end = performance.now() + ms
   const faults = new Map<string, number>()
+  const faultNames = faultNamesOf(cluster)
   const scene: Scene = {
     ...{ prefix: `${seed}.`, random, faultMsMax, faults },
     isOver: () => performance.now() > end && faults.size === faultNames.length,
@@ -60,40 +113,24 @@ export async function holdTrial(cluster: TestCluster, options: TrialOptions): Pr
   }
   const answers = new Map<number | 'refused' | 'cut', number>()
   const shared: Callers = {
-    ...{ key: cluster.key, urls: cluster.edges.map(({ url }) => url), random, hasTokens },
+    ...{ key: cluster.key, urls: urlsOf(cluster), random, hasTokens },
     // One in ten goes away soon, perhaps in the middle of its write.
     patienceMs: () => (random() < 0.1 ? 50 * random() : 2_500),
     count: (status) => add(answers, status),
   }
   const callers = Array.from({ length: options.callers }, (_, i) => new Caller(`caller ${i}`, shared))
   const [primaryDeck, edgeDeck] = [new Deck(primaryFaults, random), new Deck(edgeFaults, random)]
-  const followers = Array.from({ length: followersAtOnce }, () => new LogFollower({ ...shared, random: Math.random }))
+  const workerDeck = new Deck(workerFaults, random)
   cluster.primary.forget()
-  const following = followers.map((follower) => follower.run())
   await Promise.all([
     breakAndMend(cluster.primary, primaryDeck, peaceMsMax, scene),
     ...cluster.edges.map((edge) => breakAndMend(edge, edgeDeck, edgePeaceMsMax, scene)),
+    ...cluster.workers.map((worker) => breakAndMend(worker, workerDeck, edgePeaceMsMax, scene)),
     ...callers.map((caller, i) => keepCalling(caller, `${seed}.${i}`, scene)),
   ])
   await cluster.converged()
-  const followed = await judgeFollowers(cluster, followers)
-  await Promise.all(following)
+  const followed = await followers.judge()
   return { followed, ...(await judge(cluster, { ...scene, callers, worlds: cluster.primary.worlds })), faults, answers }
-}
-
-/** What followers hold once they have read everything, against the primary's database. Stops them. */
-async function judgeFollowers({ primary }: TestCluster, followers: readonly LogFollower[]): Promise<string[]> {
-  const { epoch, position } = (await (await fetch(`${primary.url}/readyz`)).json()) as {
-    epoch: string
-    position: number
-  }
-  await until(
-    () => followers.every((follower) => follower.hasReached(epoch, position)),
-    () => `followers do not reach ${epoch}.${position}`,
-    60_000,
-  )
-  for (const follower of followers) follower.stop()
-  return followers.flatMap((follower) => [...follower.complaints, ...follower.differencesFrom(primary.databaseFile)])
 }
 
 /** Each fault in turn, in an order that is drawn anew each time around. */

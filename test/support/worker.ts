@@ -30,6 +30,8 @@ export interface WorkerOptions {
   readonly folder: string
   /** Without KV where false. */
   readonly hasKv?: boolean
+  /** Where it listens; a free port by default. */
+  readonly port?: number
 }
 
 /** What wrangler makes of the project for `wrangler deploy`. */
@@ -68,7 +70,7 @@ async function runWrangler(): Promise<Bundle> {
   return { file: join(folder, 'worker.js'), assets: join(projectRoot, '.wrangler', 'assets'), gzipKiB: Number(size) }
 }
 
-export async function startWorker({ env, folder, hasKv = true }: WorkerOptions): Promise<TestWorker> {
+export async function startWorker({ env, folder, hasKv = true, port }: WorkerOptions): Promise<TestWorker> {
   const { file, assets } = await bundle()
   const before = workerdPids()
   let complaints = ''
@@ -77,6 +79,7 @@ export async function startWorker({ env, folder, hasKv = true }: WorkerOptions):
       complaints += text
     })
   const miniflare = new Miniflare({
+    ...(port !== undefined && { port }),
     modules: [{ type: 'ESModule', path: file }],
     modulesRoot: dirname(file),
     compatibilityDate: '2026-04-26',
