@@ -6,7 +6,9 @@ import { cpuSeconds, pinned } from './machine.ts'
 export const root = join(import.meta.dir, '..')
 
 /** `perigee-newest` is Perigee's own process once more, asked at the newest version of the API. */
-export type ServerName = 'perigee' | 'perigee-newest' | 'constant' | 'bun-sqlite' | 'hono-sqlite' | 'hono-drizzle'
+export type ServerName =
+  | ('perigee' | 'perigee-newest' | 'constant' | 'bun-sqlite' | 'hono-sqlite' | 'hono-drizzle')
+  | ('constant-worker' | 'constant-object')
 
 /** The files of this run, copies of the data that writes may change. */
 export interface Files {

@@ -1,6 +1,5 @@
 import { closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
-import { limits } from '../schema/limits.ts'
 import type { Engine } from '../store/connection.ts'
 import { openEmbedded } from '../store/embedded.ts'
 import { openReader } from '../store/file-reader.ts'
@@ -8,6 +7,7 @@ import { migrateFile, pendingMigrations } from '../store/migrate.ts'
 import { MigrationError } from '../store/migrations.ts'
 import { CommandError, migrationsFolder, type Store } from './node.ts'
 import { SettingsError } from './settings.ts'
+import { writeQueue } from './write-queue.ts'
 
 export function databaseFile(dataDir: string): string {
   return join(dataDir, 'perigee.db')
@@ -31,8 +31,7 @@ export function fileStore(dataDir: string, engine: Engine): Store {
       )
     },
     openReader: () => openReader(file, engine),
-    openPrimary: (watch) =>
-      openEmbedded({ file, writer: engine.writer, waitingMax: limits.pendingWritesMax, ...watch }),
+    openPrimary: (watch) => openEmbedded({ file, writer: engine.writer, queue: writeQueue, ...watch }),
   }
 }
 

@@ -1,5 +1,4 @@
 import { join } from 'node:path'
-import { limits } from '../schema/limits.ts'
 import { bunSqlite } from '../store/bun-sqlite.ts'
 import { openReader } from '../store/file-reader.ts'
 import { openLibsql } from '../store/libsql.ts'
@@ -10,6 +9,7 @@ import { MigrationError } from '../store/migrations.ts'
 import { onDisk } from '../store/sqld-log.ts'
 import { CommandError, migrationsFolder, type Store } from './node.ts'
 import { type LibsqlSettings, SettingsError } from './settings.ts'
+import { writeQueue } from './write-queue.ts'
 
 /**
  * The database of a primary node, behind sqld or Turso. Where sqld runs on this host, its file is read directly, and
@@ -32,7 +32,7 @@ export function libsqlStore(settings: LibsqlSettings): Store {
       openLibsql({
         ...settings,
         durable: walFolder === null ? null : (settled) => onDisk(settled, walFolder),
-        waitingMax: limits.pendingWritesMax,
+        queue: writeQueue,
         onCommit,
       }),
   }

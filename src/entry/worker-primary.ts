@@ -2,13 +2,13 @@ import { createApp } from '../http/app.ts'
 import { AppWire } from '../http/app-wire.ts'
 import type { Wire } from '../http/forward.ts'
 import type { AppOptions } from '../http/service.ts'
-import { limits } from '../schema/limits.ts'
 import type { Model } from '../schema/model.ts'
 import { openLibsql } from '../store/libsql.ts'
 import type { Reader } from '../store/reader.ts'
 import { identityOf, identitySql } from './identity.ts'
 import { portableHashing } from './portable-hashing.ts'
 import type { LibsqlSettings } from './settings.ts'
+import { writeQueue } from './write-queue.ts'
 
 interface WorkerPrimaryOptions {
   readonly libsql: LibsqlSettings
@@ -31,7 +31,7 @@ export class WorkerPrimary {
     this.wire = new AppWire(async () => {
       const { libsql, model, reader, parts } = options
       const identity = identityOf(await reader.rows(identitySql, []), portableHashing)
-      const primary = openLibsql({ ...libsql, durable: null, waitingMax: limits.pendingWritesMax })
+      const primary = openLibsql({ ...libsql, durable: null, queue: writeQueue })
       const { through: _through, rateLimits: _rateLimits, ...rest } = parts()
       return createApp({ ...rest, ...identity, model, reader, primary, unready: () => null })
     })

@@ -66,6 +66,8 @@ export const limits = {
   lagChangesMax: 100_000,
   /** Commands that may wait for the writer; one more is answered `overloaded`. */
   pendingWritesMax: 10_000,
+  /** How long the first of them may have waited for one more to be taken. */
+  writeWaitMsMax: 2_500,
   /** What a node keeps of its own answers while they are true; changes that it looks at one by one for that. */
   answerCacheBytesMax: 33_554_432,
   keptNewsMax: 1_000,

@@ -1,5 +1,5 @@
 import { answersBit, guardedBit, type WireBatch, type WriterAnswer, type WriterMessage } from './embedded-wire.ts'
-import { Groups } from './groups.ts'
+import { Groups, type Queue } from './groups.ts'
 import type { Batch, Primary } from './primary.ts'
 
 /** Texts that the writer keeps prepared before it starts anew. */
@@ -10,8 +10,7 @@ export interface EmbeddedOptions {
   readonly file: string
   /** The program of its thread, of an `Engine`. */
   readonly writer: URL
-  /** Batches that may wait; one more fails as overloaded. */
-  readonly waitingMax: number
+  readonly queue: Queue
   /** A group has been committed; called before anyone is told the outcome. */
   readonly onCommit?: () => void
   /** The writer thread died of a fault of ours. What was in flight has been settled as unknown. */
@@ -28,7 +27,7 @@ export async function openEmbedded(options: EmbeddedOptions): Promise<Primary> {
   let newTexts: string[] = []
   let onControl: ((answer: WriterAnswer['kind']) => void) | undefined
   let dead = false
-  const groups = new Groups({ waitingMax: options.waitingMax, send })
+  const groups = new Groups({ ...options.queue, send })
 
   worker.onmessage = (event: MessageEvent<string>) => {
     const answer = JSON.parse(event.data) as WriterAnswer

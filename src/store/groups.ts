@@ -1,8 +1,19 @@
 import type { Batch, Outcome, PrimaryStats } from './primary.ts'
 
-export interface GroupOptions {
+/** How much may wait, and how long. */
+export interface Queue {
   /** Batches that may wait; one more fails as overloaded. */
   readonly waitingMax: number
+  /**
+   * Where the first that waits has done so for longer, or the last would, by how long the last group took, one more fails
+   * as overloaded, too: what is taken is done while whoever sent it still waits, however much more is asked for.
+   */
+  readonly waitMsMax: number
+  /** The time, in milliseconds. */
+  readonly elapsed: () => number
+}
+
+export interface GroupOptions extends Queue {
   /** Starts to commit a group. `settle` is told what became of it, before the next group is sent. */
   readonly send: (group: readonly Batch[]) => void
 }
@@ -21,6 +32,7 @@ const groupStepsMax = 1_000
 
 interface Waiting {
   readonly batch: Batch
+  readonly since: number
   readonly resolve: (outcome: Outcome) => void
   readonly reject: (fault: Error) => void
 }
@@ -32,6 +44,9 @@ export class Groups {
   private inFlight: Waiting[] = []
   private isSending = false
   private isAbandoned = false
+  private waitingSteps = 0
+  private sentAt = 0
+  private lastGroupMs = 0
   private batches = 0
   private groups = 0
   private whenIdle: (() => void) | undefined
@@ -42,9 +57,10 @@ export class Groups {
 
   commit(batch: Batch): Promise<Outcome> {
     if (this.isAbandoned) return Promise.resolve({ kind: 'failed', reason: 'io' })
-    if (this.waiting.length >= this.options.waitingMax) return Promise.resolve({ kind: 'failed', reason: 'overloaded' })
+    if (this.isFull()) return Promise.resolve({ kind: 'failed', reason: 'overloaded' })
     const { promise, resolve, reject } = Promise.withResolvers<Outcome>()
-    this.waiting.push({ batch, resolve, reject })
+    this.waiting.push({ batch, since: this.options.elapsed(), resolve, reject })
+    this.waitingSteps += batch.steps.length
     if (this.inFlight.length === 0 && !this.isSending) {
       // What else arrives in this turn of the event loop shares the group.
       this.isSending = true
@@ -53,10 +69,21 @@ export class Groups {
     return promise
   }
 
+  private isFull(): boolean {
+    const { waitingMax, waitMsMax, elapsed } = this.options
+    const [first] = this.waiting
+    if (first === undefined) return false
+    const groupsAhead = Math.ceil(this.waitingSteps / groupStepsMax)
+    const isLate = elapsed() - first.since > waitMsMax || groupsAhead * this.lastGroupMs > waitMsMax
+    return isLate || this.waiting.length >= waitingMax
+  }
+
   private sendNext() {
     this.isSending = false
     if (this.inFlight.length > 0 || this.waiting.length === 0) return
     this.inFlight = this.waiting.splice(0, groupLength(this.waiting))
+    this.waitingSteps -= stepsOf(this.inFlight)
+    this.sentAt = this.options.elapsed()
     this.groups++
     this.batches += this.inFlight.length
     this.options.send(this.inFlight.map((each) => each.batch))
@@ -66,6 +93,7 @@ export class Groups {
   settle(settled: readonly Settled[]) {
     const ended = this.inFlight
     this.inFlight = []
+    this.lastGroupMs = this.options.elapsed() - this.sentAt
     this.sendNext()
     for (const [i, { resolve, reject }] of ended.entries()) {
       const each = settled[i] ?? { kind: 'unknown' }
@@ -81,6 +109,7 @@ export class Groups {
     for (const each of [...this.inFlight, ...this.waiting]) each.resolve({ kind: 'unknown' })
     this.inFlight = []
     this.waiting = []
+    this.waitingSteps = 0
     this.whenIdle?.()
   }
 
@@ -105,4 +134,8 @@ function groupLength(waiting: readonly Waiting[]): number {
     if (i > 0 && steps > groupStepsMax) return i
   }
   return waiting.length
+}
+
+function stepsOf(group: readonly Waiting[]): number {
+  return group.reduce((sum, { batch }) => sum + batch.steps.length, 0)
 }

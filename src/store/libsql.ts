@@ -1,13 +1,12 @@
 import { openHttp } from '@libsql/hrana-client'
-import { Groups, isFailed, type Settled } from './groups.ts'
+import { Groups, isFailed, type Queue, type Settled } from './groups.ts'
 import { commitGroup } from './libsql-group.ts'
 import { fetchWithin, type LibsqlAddress, NoAnswer, NotTaken } from './libsql-link.ts'
 import { Connection } from './libsql-script.ts'
 import type { Batch, Primary } from './primary.ts'
 
 export interface LibsqlOptions extends LibsqlAddress {
-  /** Batches that may wait; one more fails as overloaded. */
-  readonly waitingMax: number
+  readonly queue: Queue
   /**
    * Makes durable what a group came to, and answers what is then told; null where the server itself promises that. See
    * `sqld-log.ts`.
@@ -33,7 +32,7 @@ export function openLibsql(options: LibsqlOptions): Primary {
   client.intMode = 'number'
   const kept = new Kept()
   const groups = new Groups({
-    waitingMax: options.waitingMax,
+    ...options.queue,
     send(group) {
       void commit(group).then((settled) => {
         options.onCommit?.()
