@@ -242,6 +242,9 @@ test('a copy that is cut off anywhere is at every position what the primary was 
           compareAtPosition()
         }
       }
+      const catchUp = async () => {
+        while (!(await step()));
+      }
       for (let n = 0; n < 80; n++) {
         const what = draw.int(1, 100)
         if (what <= 15) for (let i = draw.int(1, 12); i > 0; i--) source.write()
@@ -249,9 +252,11 @@ test('a copy that is cut off anywhere is at every position what the primary was 
         else if (what <= 33) source.compact()
         else if (what === 34) source.restored()
         else if (what === 35) source.migrated()
+        // Nothing is written for a while: it comes to have everything.
+        else if (what <= 42) await catchUp()
         else await step()
       }
-      while (!(await step()));
+      await catchUp()
       expect(follower.position()).toBe(source.position())
       expect(follower.contents()).toBe(source.contents())
       expect(keysIn(follower.database)).toBe(source.keys())
@@ -261,7 +266,7 @@ test('a copy that is cut off anywhere is at every position what the primary was 
     },
     { runs: 25 },
   )
-  expect(looks).toBeGreaterThan(25)
+  expect(looks).toBeGreaterThan(100)
   expect(cuts).toBeGreaterThan(10)
 })
 
