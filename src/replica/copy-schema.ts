@@ -68,7 +68,7 @@ export const putKeySql = `insert into keys(${keyColumns}) values (?1, ?2, ?3, ?4
   .map((name) => `${name} = excluded.${name}`)
   .join(', ')}`
 
-export const keysSql = `select changed, ${keyColumns} from keys where (changed, hash) > (?1, ?2) order by changed, hash limit ?3`
+export const keysSql = `select changed, ${keyColumns} from keys where (changed, hash) > (?1, ?2) and (?2 = '' or exists (select 1 from keys where hash = ?2)) order by changed, hash limit ?3`
 
 export function copySchemaOf({ resources }: Model): CopySchema {
   const own = [...resources.values()].map(tableOf)

@@ -5,6 +5,7 @@ import type { Value } from '../value.ts'
 import { applyChange, type CopyDatabase, compact, putMetaSql } from './apply.ts'
 import { type CopySchema, type CopyTable, putKeySql } from './copy-schema.ts'
 import {
+  type Had,
   pageRowsMax,
   readKeys,
   readRows,
@@ -50,6 +51,7 @@ export interface LogCopyOptions {
 /** What a step came to: there is more to do at once, or the copy has everything that there was. */
 export type Step = 'more' | 'whole'
 
+const nothingHad: Had = { seq: 0 as Seq, keyHash: '' }
 const stateSql = 'create table if not exists copy(one integer primary key, stand text) strict'
 
 /**
@@ -128,7 +130,7 @@ export class LogCopy {
 
   private async askedPage(source: Reader): Promise<SourcePage> {
     try {
-      return await readSource(source, this.stand?.seq ?? (0 as Seq), this.stand === null ? 0 : pageRowsMax)
+      return await readSource(source, this.stand ?? nothingHad, this.stand === null ? 0 : pageRowsMax)
     } catch (error) {
       if (error instanceof SourceUnfit) this.obstacle = error.message
       throw error
@@ -183,13 +185,16 @@ export class LogCopy {
     return 'more'
   }
 
-  /** Brings the keys that have changed; all of them anew where one has gone, which no number tells. */
-  private async bringKeys({ keysChanged, keys }: SourcePage) {
+  /**
+   * Brings the keys that have changed; all of them anew where one has gone, which no number tells. Where the one that has
+   * the last number is gone, keys to come have numbers from before it.
+   */
+  private async bringKeys({ keysChanged, keys, hasLastKey }: SourcePage) {
     const { database } = this.options
-    if (this.stand && keysChanged > this.stand.keysChanged) await this.bringChangedKeys()
+    if (hasLastKey && this.stand && keysChanged > this.stand.keysChanged) await this.bringChangedKeys()
     const [row] = database.rows('select count(*) from keys', [])
     const { stand } = this
-    if (!stand || Number(row?.[0]) <= keys) return
+    if (!stand || (hasLastKey && Number(row?.[0]) <= keys)) return
     this.commit(() => {
       database.rows('delete from keys', [])
       return { ...stand, keysChanged: -1, keyHash: '' }

@@ -19,6 +19,8 @@ export interface SourceFacts {
   /** The number of the last change of a key, and how many keys there are. */
   readonly keysChanged: number
   readonly keys: number
+  /** Whether it still has the key that was brought last; true where none was. */
+  readonly hasLastKey: boolean
 }
 
 export interface SourcePage extends SourceFacts {
@@ -46,6 +48,7 @@ const factsSql = [
   '(select count(*) from retiring where tenant is not null)',
   '(select coalesce(max(changed), 0) from keys)',
   '(select count(*) from keys)',
+  "?4 = '' or exists (select 1 from keys where hash = ?4)",
   '(select count(*) from found)',
 ].join(', ')
 
@@ -53,17 +56,23 @@ const pageSql = `with found as materialized (
   select seq, coalesce(sum(bytes) over (order by seq rows between unbounded preceding and 1 preceding), 0) as bytes
   from (select seq, 200 + coalesce(octet_length(image), 0) as bytes from changes where seq > ?1 order by seq limit ?2))
 select * from (select ${changeColumns.replace(/\w+/g, 'c.$&')} from found f cross join changes c on c.seq = f.seq where f.bytes < ?3 order by c.seq)
-union all select ${factsSql}, null, null`
+union all select ${factsSql}, null`
+
+/** What a copy has: changes up to `seq`, and keys of which this one was brought last; '' where none was. */
+export interface Had {
+  readonly seq: Seq
+  readonly keyHash: string
+}
 
 /** The log after a position, and where the database stands: one statement, so that the two are of one moment. */
-export async function readSource(source: Reader, after: Seq, rowsMax = pageRowsMax): Promise<SourcePage> {
-  const rows = await asked(source.rows(pageSql, [after, rowsMax, pageBytesMax]))
+export async function readSource(source: Reader, { seq, keyHash }: Had, rowsMax: number): Promise<SourcePage> {
+  const rows = await asked(source.rows(pageSql, [seq, rowsMax, pageBytesMax, keyHash]))
   const facts = rows.at(-1) ?? []
   const changes = rows.slice(0, -1)
-  const [epoch, head, horizon, secret, migrations, unfilled, keysChanged, keys, found] = facts
+  const [epoch, head, horizon, secret, migrations, unfilled, keysChanged, keys, hasLastKey, found] = facts
   if (typeof epoch !== 'string' || typeof secret !== 'string') throw new SourceUnfit('The database has no epoch yet.')
   const isPart = Number(found) === rowsMax || changes.length < Number(found)
-  const last = Number(changes.at(-1)?.[0] ?? after)
+  const last = Number(changes.at(-1)?.[0] ?? seq)
   return {
     ...{ epoch: epoch as Epoch, secret, changes },
     ...{ head: Number(head) as Seq, horizon: Number(horizon) as Seq },
@@ -71,7 +80,8 @@ export async function readSource(source: Reader, after: Seq, rowsMax = pageRowsM
       .split(',')
       .map(Number),
     ...{ unfilled: Number(unfilled), keysChanged: Number(keysChanged), keys: Number(keys) },
-    reached: (isPart ? last : Math.max(Number(head), after)) as Seq,
+    hasLastKey: Boolean(hasLastKey),
+    reached: (isPart ? last : Math.max(Number(head), seq)) as Seq,
   }
 }
 
@@ -106,7 +116,7 @@ select ${table.columns.map((name) => `t.${quoted(name)}`).join(', ')} from page 
   return asked(source.rows(sql, [...after, pageRowsMax, pageBytesMax, ...(until === '' ? [] : [to])]))
 }
 
-/** The keys that changed after a number and a hash: `changed`, then the columns of a copy. */
+/** The keys that changed after a number and its key, none where that is gone: `changed`, then the columns of a copy. */
 export async function readKeys(source: Reader, changed: number, hash: string): Promise<readonly Row[]> {
   return asked(source.rows(keysSql, [changed, hash, pageRowsMax]))
 }

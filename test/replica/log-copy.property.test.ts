@@ -37,6 +37,8 @@ class Source {
   private readonly draw: Draw
   private readonly spec: ModelSpec
   private readonly held = new Map<string, string>()
+  /** How often a key of each number was deleted. */
+  private readonly gone = new Map<number, number>()
 
   constructor(file: string, tables: CopySchema, draw: Draw, spec: ModelSpec) {
     this.database = new Database(file, { readwrite: true, strict: true })
@@ -88,14 +90,32 @@ class Source {
 
   key() {
     const { draw } = this
-    const hash = `hash ${draw.int(0, 9)}`
+    const n = draw.int(0, 9)
+    const hash = this.hashOf(n)
     const revoked = draw.chance(30) ? '2026-01-01T00:00:00.000Z' : null
-    if (draw.chance(20)) this.run('delete from keys where hash = ?', [hash])
+    if (draw.chance(40)) this.remove(n)
     else
       this.run(
         "insert into keys(id, tenant, hash, scopes, createdAt, revokedAt) values (?, 'demo', ?, '[]', '', ?) on conflict(hash) do update set revokedAt = excluded.revokedAt",
         [hash.replace('hash', 'key'), hash, revoked],
       )
+  }
+
+  /** The key that changed last is deleted, so that the next has its number. */
+  lastKeyGone() {
+    const [[hash] = ['']] = this.database.query('select hash from keys order by changed desc limit 1').values()
+    const [, n] = String(hash).split(' ')
+    if (n) this.remove(Number(n))
+  }
+
+  private remove(n: number) {
+    this.run('delete from keys where hash = ?', [this.hashOf(n)])
+    this.gone.set(n, (this.gone.get(n) ?? 0) + 1)
+  }
+
+  /** A hash is of a random secret: none comes twice. */
+  private hashOf(n: number): string {
+    return `hash ${n} ${this.gone.get(n) ?? 0}`
   }
 
   /** As maintenance does: what is overtaken by a position goes. */
@@ -253,8 +273,10 @@ test('a copy that is cut off anywhere is at every position what the primary was 
         else if (what === 34) source.restored()
         else if (what === 35) source.migrated()
         // Nothing is written for a while: it comes to have everything.
-        else if (what <= 42) await catchUp()
-        else await step()
+        else if (what <= 42) {
+          await catchUp()
+          expect(keysIn(follower.database)).toBe(source.keys())
+        } else await step()
       }
       await catchUp()
       expect(follower.position()).toBe(source.position())
@@ -311,5 +333,30 @@ test('a copy is made anew where the database had another migration, and not read
       folder.remove()
     },
     { runs: 3 },
+  )
+})
+
+test('a copy knows a key that has the number of one that is gone', async () => {
+  await withRandomChoices(
+    async (draw) => {
+      const spec = randomModel(draw)
+      const folder = temporaryFolder()
+      const declared = declare(spec)
+      const file = await makeDatabase(folder.path, declared)
+      const tables = copySchemaOf(declared.model)
+      const source = new Source(file, tables, draw, spec)
+      const reader = openReader(file, bunSqlite)
+      const follower = new Follower(reader, tables, () => 500)
+      for (let n = 0; n < 12; n++) {
+        for (let i = draw.int(0, 3); i > 0; i--) source.lastKeyGone()
+        for (let i = draw.int(0, 3); i > 0; i--) source.key()
+        while ((await follower.copy.step()) !== 'whole');
+        expect(keysIn(follower.database)).toBe(source.keys())
+      }
+      reader.close()
+      source.database.close()
+      folder.remove()
+    },
+    { runs: 20 },
   )
 })
