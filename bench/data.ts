@@ -6,7 +6,8 @@ import { Database } from 'bun:sqlite'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { databaseFile, fileStore } from '../src/entry/file-store.ts'
-import { migrationsFolder } from '../src/entry/node.ts'
+import { migrationsFolder, openNode } from '../src/entry/node.ts'
+import { rebuildProjection } from '../src/entry/projections.ts'
 import { model } from '../src/model/index.ts'
 import { jsonObjectSql } from '../src/schema/field.ts'
 import { bunSqlite } from '../src/store/bun-sqlite.ts'
@@ -64,6 +65,7 @@ export async function prepareData(folder: string, report: (line: string) => void
   mkdirSync(folder, { recursive: true })
   await fileStore(data.dataDir, bunSqlite).migrate()
   fillPerigee(databaseFile(data.dataDir))
+  await makeReadModels(data.dataDir)
   copyPlain(databaseFile(data.dataDir), data.plainFile)
   writeAsked(data)
   writeFileSync(stampFile, stamp)
@@ -116,6 +118,16 @@ function fillPerigee(file: string) {
   })()
   database.run('PRAGMA journal_mode = WAL')
   database.close()
+}
+
+/** Makes the read models, which a server that has them to make does first, beside the callers that are measured. */
+async function makeReadModels(dataDir: string) {
+  const onDeath = (error: Error) => {
+    throw error
+  }
+  const node = await openNode(fileStore(dataDir, bunSqlite), model, onDeath)
+  for (const projection of model.projections) await rebuildProjection(projection, node)
+  await node.close()
 }
 
 function logCreates(database: Database, name: string) {

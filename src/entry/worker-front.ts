@@ -48,7 +48,12 @@ class Front {
       caches: () => workersKvCache({ kv: CACHE, prefix: kvPrefix(region, epoch), keep, now }),
       ...{ region: `${region}-kv`, ageMsMax: this.settings.lagMsMax, elapsed },
     })
-    const response = await shared.answer({ request, service, epoch }, ask)
+    // What a copy answers has headers that nothing can be added to.
+    const askOwn = async (asked: Request) => {
+      const answer = await ask(asked)
+      return new Response(answer.body, answer)
+    }
+    const response = await shared.answer({ request, service, epoch }, askOwn)
     context.waitUntil(shared.settled())
     return allowOrigin(response, request.headers.get('origin'), service.allowedOrigins)
   }
@@ -103,8 +108,7 @@ class Front {
 /** What a copy answers. Where it is away, a read was not done, and of a write nobody here knows. */
 async function answerOf(copy: Pick<Fetcher, 'fetch'>, request: Request): Promise<Response> {
   try {
-    const response = await copy.fetch(request)
-    return new Response(response.body, response)
+    return await copy.fetch(request)
   } catch (error) {
     console.error(`perigee: the copy does not answer: ${error instanceof Error ? error.message : error}`)
     const isRead = request.method === 'GET' || request.method === 'HEAD'

@@ -198,12 +198,18 @@ describe('row 45: the limits of workerd', () => {
 
   test('bodies that are more than there is memory for are refused, and others are answered meanwhile', async () => {
     const body = 'x'.repeat(8 * limits.bodyBytesMax)
+    // Whoever still sends when it is refused may find the connection closed, and no answer.
     const send = () =>
-      fetch(`${worker.url}/tags`, { method: 'POST', headers: { Authorization: `Bearer ${world.key}` }, body })
+      fetch(`${worker.url}/tags`, { method: 'POST', headers: { Authorization: `Bearer ${world.key}` }, body }).then(
+        ({ status }) => status,
+        () => 'closed',
+      )
     const flood = Promise.all(Array.from({ length: 40 }, send))
     const reads = await Promise.all(Array.from({ length: 20 }, () => worker.call('GET', '/tags?limit=1')))
     expect(new Set(reads.map(({ status }) => status))).toEqual(new Set([200]))
-    const statuses = (await flood).map(({ status }) => status)
-    expect([...new Set(statuses)].every((status) => [413, 415, 503].includes(status))).toBe(true)
+    const statuses = new Set(await flood)
+    statuses.delete('closed')
+    expect(statuses.size).toBeGreaterThan(0)
+    for (const status of statuses) expect([413, 415, 503] as unknown[]).toContain(status)
   })
 })
