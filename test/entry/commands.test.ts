@@ -63,7 +63,7 @@ const commands = [
   'audit',
 ]
 
-describe('help', () => {
+describe.concurrent('help', () => {
   test.each(commands.flatMap((command) => ['--help', '-h'].map((flag) => [command, flag] as const)))(
     '"%s %s" says how it is called, and does nothing',
     async (command, flag) => {
@@ -89,7 +89,7 @@ describe('help', () => {
   })
 })
 
-describe('a command called wrongly ends with code 2 and says how it is called', () => {
+describe.concurrent('a command called wrongly ends with code 2 and says how it is called', () => {
   test.each([
     ['strat', 'There is no command "strat"; did you mean "start"?'],
     ['constructor', 'There is no command "constructor"'],
@@ -127,7 +127,7 @@ describe('a command called wrongly ends with code 2 and says how it is called', 
   })
 })
 
-describe('a folder that cannot be used is named, without a stack trace', () => {
+describe.concurrent('a folder that cannot be used is named, without a stack trace', () => {
   const file = () => {
     const path = join(folder.path, 'a-file')
     writeFileSync(path, '')

@@ -75,14 +75,15 @@ describe('what a Worker keeps in KV', () => {
 
   test('row 23: nothing that is private goes in, and nothing that went in comes out to a key', async () => {
     const keys = await Promise.all(['demo', 'acme', 'acme'].map((tenant) => world.owner.key({ tenant })))
-    for (const key of keys)
-      await until(
-        async () => (await worker.call('GET', '/tags', { key })).status === 200,
-        () => 'a key is not taken',
-      )
+    for (const node of [worker, bun])
+      for (const key of keys)
+        await until(
+          async () => (await node.call('GET', '/tags', { key })).status === 200,
+          () => 'a key is not taken',
+        )
     const paths = ['/posts?fields=title', '/users', `/posts/${post}`, '/posts?fields=title&limit=1']
     const nodes = { warm: [worker, bun], read: [worker, worker, bun, world], truth: world }
-    expect(await crossings({ nodes, paths, keys: [null, ...keys], pairs: 500 })).toEqual([])
+    expect(await crossings({ nodes, paths, keys: [null, ...keys] })).toEqual([])
     for (const [name, value] of await worker.kvEntries()) expect([name, value]).not.toContain('Nobody else')
     expect((await read('/posts')).text).not.toContain('Nobody else')
   })
