@@ -86,7 +86,7 @@ describe('what a Worker keeps in KV', () => {
     expect(await crossings({ nodes, paths, keys: [null, ...keys] })).toEqual([])
     for (const [name, value] of await worker.kvEntries()) expect([name, value]).not.toContain('Nobody else')
     expect((await read('/posts')).text).not.toContain('Nobody else')
-  })
+  }, 300_000)
 })
 
 tenantsAreApart({

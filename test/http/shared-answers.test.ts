@@ -211,5 +211,5 @@ describe.skipIf(!hasRedis)('what nodes share', () => {
     expect(`${await world.redis.send('KEYS', '*')}`).not.toContain('Nobody else')
     for (const key of (await world.redis.send('KEYS', 'perigee:*:answer:*')) as string[])
       expect(`${await world.redis.send('HGET', key, 'value')}`).not.toContain('Nobody else')
-  })
+  }, 300_000)
 })
