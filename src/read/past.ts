@@ -25,7 +25,7 @@ export interface Moment {
 
 /**
  * The last change of the log at or before a time, by halves: changes are in the order of their commits, and their times
- * rise with it but for what clocks do.
+ * never fall with it, but for those of raw SQL while the clock of the database goes back.
  */
 const middle = '(low + high + 1) / 2'
 const isEarly = `coalesce((select time from changes where seq <= ${middle} order by seq desc limit 1), '') <= ?1`

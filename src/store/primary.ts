@@ -26,15 +26,23 @@ export interface Batch {
   readonly claimed?: Call
 }
 
-/** The actor and the request as the log names them, and the time as an instant. */
+/** The actor and the request as the log names them, and the sender's time as an instant. */
 export interface WriteContext {
   readonly actor: string
   readonly request: string
   readonly time: string
 }
 
-/** Puts a WriteContext where the triggers of the log find it; null values take it away. */
-export const setContextSql = 'update context set actor = ?, request = ?, time = ? where one = 1'
+/**
+ * Puts a WriteContext where the batch and the triggers of the log find it; null values take it away. Its time is the
+ * sender's, or the log's last where that is later: who is late in the queue, or has a clock that is behind, commits at
+ * no earlier time than who was before, so that the log as it was at a time is one beginning of it.
+ */
+export const setContextSql =
+  "update context set actor = ?1, request = ?2, time = max(?3, coalesce((select time from changes order by seq desc limit 1), '')) where one = 1"
+
+/** When a batch that has a WriteContext is committed, as the log tells it; an SQL expression for its steps. */
+export const commitTimeSql = '(select time from context where one = 1)'
 
 /** Why a batch was refused: its guard changed no row, or a constraint of the table did not hold. */
 export type Cause = 'guard' | 'unique' | 'foreign-key' | 'check' | 'not-null'

@@ -6,6 +6,7 @@ import { quoted } from '../schema/field.ts'
 import { limits } from '../schema/limits.ts'
 import type { Resource } from '../schema/model.ts'
 import type { Reference } from '../schema/table.ts'
+import { commitTimeSql } from '../store/primary.ts'
 import { ShapeCache, type Text } from '../store/text.ts'
 import { expressionSql, formOf, type LeafSql } from '../version/expression-sql.ts'
 import { leavingValues } from '../version/retiring-sql.ts'
@@ -114,8 +115,8 @@ function compileInsert(command: Command, caller: Caller, onConflict: 'refuse' | 
     ['tenant', p.tenant],
     ['id', p.id],
     ['version', '1'],
-    ['createdAt', p.now],
-    ['updatedAt', p.now],
+    ['createdAt', commitTimeSql],
+    ['updatedAt', commitTimeSql],
   ])
   for (const [index, { column }] of command.input.entries()) values.set(column.name, p.input(index))
   for (const derived of resource.derived.values()) {
@@ -137,7 +138,7 @@ function compileInsert(command: Command, caller: Caller, onConflict: 'refuse' | 
   const old = predicateSql(resolve(resource.access.write, caller), (field) => `${table}.${quoted(field)}`, p.subject)
   const where = [old, ...measuredTexts(command).map((each) => lengthCondition(each, `${table}.`, p))]
   return p.text(
-    `${insert} on conflict(tenant, id) do update set ${[...sets, updatedAtSql(table, p)].join(', ')}, version = ${table}.version + 1 where ${where.join(' and ')}`,
+    `${insert} on conflict(tenant, id) do update set ${[...sets, updatedAtSql(table)].join(', ')}, version = ${table}.version + 1 where ${where.join(' and ')}`,
   )
 }
 
@@ -175,7 +176,7 @@ function compileUpdate(command: Command, caller: Caller): Text<Bound> {
     ...measuredTexts(command).map((each) => lengthCondition(each, '', p)),
   ]
   return p.text(
-    `update ${quoted(resource.name)} set ${[...sets, updatedAtSql(quoted(resource.name), p)].join(', ')}, version = version + 1 where ${where.join(' and ')}`,
+    `update ${quoted(resource.name)} set ${[...sets, updatedAtSql(quoted(resource.name))].join(', ')}, version = version + 1 where ${where.join(' and ')}`,
   )
 }
 
@@ -183,10 +184,10 @@ function compileUpdate(command: Command, caller: Caller): Text<Bound> {
  * The time of a write to a record that is there: always later than that of the write before, also within one
  * millisecond and where the clock went back, so that no write leaves the record as it was and the log without it.
  */
-function updatedAtSql(table: string, p: WriteParameters): string {
+function updatedAtSql(table: string): string {
   const last = `${table}."updatedAt"`
   const next = `strftime('%Y-%m-%dT%H:%M:%fZ', ${last}, '+0.001 seconds')`
-  return `updatedAt = iif(${last} < ${p.now}, ${p.now}, coalesce(${next}, ${p.now}))`
+  return `updatedAt = iif(${last} < ${commitTimeSql}, ${commitTimeSql}, coalesce(${next}, ${commitTimeSql}))`
 }
 
 function identityConditions(command: Command, p: WriteParameters): string[] {

@@ -218,6 +218,20 @@ describe.each(drivers)('$name', ({ open }) => {
     expect(await reader.rows('select actor, request, time from context', [])).toEqual([[null, null, null]])
   })
 
+  test('a batch is of the time of its sender, or of that of the last change where it is later', async () => {
+    const note = step('insert into seen select actor, request, time from context')
+    const change = step(
+      "insert into changes(tenant, resource, id, operation, version, time) select 'demo', 'notes', 'n', 'delete', 1, time from context",
+    )
+    const at = (time: string) => primary.commit({ steps: [change, note], context: { ...context, time } })
+    const [early, late, later] = ['2026-01-01T00:00:00.001Z', '2026-01-01T00:00:00.002Z', '2026-01-01T00:00:00.003Z']
+    const outcomes = await Promise.all([at(late), at(early), at(later), at(early)])
+    expect(outcomes.map((each) => each.kind)).toEqual(Array(4).fill('committed'))
+    const times = await reader.rows('select time from seen order by rowid', [])
+    expect(times.flat()).toEqual([late, late, later, later])
+    expect(await commit(step('delete from changes'))).toMatchObject({ kind: 'committed' })
+  })
+
   test('a batch takes no savepoint, and leaves none, that its statements name', async () => {
     const inner = [step('savepoint mine'), put(2, 'two'), step('rollback to mine'), step('release mine')]
     expect(await commit(put(1, 'one'), ...inner)).toEqual({ kind: 'committed', rows: [] })

@@ -52,3 +52,21 @@ test.each([
   const logged = history.body.data.map((entry: { record: unknown }) => entry.record)
   expect(logged.reverse()).toEqual(versions.map((each) => each.body))
 })
+
+test('what is written where the clock is behind is in the log after what was before, and there at its own time', async () => {
+  const before = (await get(server.app, '/changes', key)).body.next
+  const user = (n: number) => write('PUT', `/users/${Bun.randomUUIDv7()}`, { handle: `behind${n}`, name: 'Ada' })
+  const shown: Record<string, unknown>[] = []
+  for (const step of [300_000, -60_000, 61_000, -5_000, 10_000]) {
+    clock += step
+    shown.push((await user(shown.length)).body)
+  }
+  for (const [n, record] of shown.entries()) {
+    const then = await get(server.app, `/users/${record.id}?as-of=${record.updatedAt}`, key)
+    expect([n, then.status, then.body]).toEqual([n, 200, record])
+  }
+  const times = shown.map(({ updatedAt }) => String(updatedAt))
+  expect([times.toSorted(), new Set(times).size]).toEqual([times, 3])
+  const changes = (await get(server.app, `/changes?after=${before}`, key)).body.data
+  expect(changes.map(({ time }: { time: string }) => time)).toEqual(times)
+})
