@@ -39,6 +39,7 @@ export class LastChanges {
   /** Whether nothing that an entry was made of has changed since it was read. */
   private areBefore({ seq, depends }: Entry<unknown>): boolean {
     if (this.position < 0 || seq < this.floor) return false
+    if (this.position <= seq) return true
     for (const name of depends) if ((this.seqByName.get(name) ?? 0) > seq) return false
     return true
   }

@@ -1,4 +1,4 @@
-import type { Cache, Entry, Look, News } from './cache.ts'
+import type { Cache, Entry, Found, Look, News } from './cache.ts'
 import { LastChanges } from './last-changes.ts'
 
 /**
@@ -35,8 +35,13 @@ export class MemoryCache<T> implements Cache<T> {
   }
 
   look(key: string): Look<T> {
+    return { time: this.elapsed(), found: this.find(key) }
+  }
+
+  /** What is kept under a key; null where there is nothing. */
+  find(key: string): Found<T> | null {
     const entry = this.get(key)
-    return { time: this.elapsed(), found: entry ? this.lastChanges.tell(entry) : null }
+    return entry ? this.lastChanges.tell(entry) : null
   }
 
   private get(key: string): Entry<T> | undefined {

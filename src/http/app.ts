@@ -55,8 +55,9 @@ export function createApp(options: AppOptions): App {
   })
   hono.onError((error, c) => failure(service, error, c))
   const local: Local = (request) => {
-    const asked = request.method === 'HEAD' ? headAsGet(request) : request
-    if (asked.method !== 'GET') return hono.fetch(asked)
+    const { method } = request
+    if (method !== 'GET' && method !== 'HEAD') return hono.fetch(request)
+    const asked = method === 'HEAD' ? headAsGet(request) : request
     const { shared, epoch } = service
     if (shared) return shared.answer({ request: asked, service, epoch }, (each) => hono.fetch(each))
     return keptResponse(service, asked) ?? hono.fetch(asked)
@@ -99,6 +100,7 @@ function serve(service: Service, local: Local, request: Request, peers: Peers | 
   const { through, rateLimits } = service
   const respond = () => (through ? around(service, through, local, request) : local(request))
   const response = rateLimits ? rateLimits.answer(service, request, peers, respond) : respond()
+  if (service.allowedOrigins.size === 0) return response
   const origin = request.headers.get('origin')
   return origin === null ? response : andThen(response, (each) => allowOrigin(each, origin, service.allowedOrigins))
 }

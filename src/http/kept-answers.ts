@@ -24,7 +24,7 @@ export class KeptAnswers {
 
   /** An answer that is still true, and the position that it is true at; null where there is none. */
   find(key: string): { readonly answer: ReadAnswer; readonly seq: Seq } | null {
-    const found = this.lookAtLog() ? this.answers.look(key).found : null
+    const found = this.lookAtLog() ? this.answers.find(key) : null
     if (!found?.isProven) {
       this.misses++
       return null

@@ -204,9 +204,14 @@ function headersOf(answer: ReadAnswer, isUnchanged: boolean, origin: Origin): He
   return answer.kept[name]
 }
 
-/** Everything that decides an answer: who may see what, the version asked for, the URL. */
+/**
+ * Everything that decides an answer: who may see what, the version asked for, the URL, in which there is no space. That
+ * of nobody's plain request is its URL: to join and hash a longer text costs a twentieth of an answer that is kept.
+ */
 function keyOf(caller: Caller, { url, headers }: Request): string {
-  return `${url} ${headers.get('api-version') ?? ''} ${callerIdentity(caller)}`
+  const version = headers.get('api-version')
+  if (caller.kind === 'anonymous' && version === null) return url
+  return `${url} ${version ?? ''} ${callerIdentity(caller)}`
 }
 
 /**
