@@ -44,7 +44,7 @@ export async function startServer(name: ServerName, files: Files, core: number |
       PORT: '0',
       HOST: '127.0.0.1',
       DATA_DIR: files.dataDir,
-      // As it starts, and once an hour, a server walks through what is older than this of its log: not while it is measured.
+      // So that no walk through old changes is measured, as README.md says.
       LOG_DAYS: '36500',
       PUBLIC_TENANT: tenant,
       DATA_FILE: files.plainFile,

@@ -69,14 +69,20 @@ describe('a session at an edge whose copy stands still', () => {
       for (let n = 0; n < rounds; n++) {
         const tag = tags[n % tags.length] ?? ''
         await caller.put(tag, `${name}-${n}`, { hasKey: true, url: fresh.url })
-        await caller.read(tag, 'session', stale.url)
+        const before = caller.calls.length
+        // What is not answered, as while an edge finds that a connection of before is dead, is asked for again.
+        const isAnswered = async () => {
+          await caller.read(tag, 'session', stale.url)
+          return caller.calls.length > before
+        }
+        await until(isAnswered, () => `${name} has no answer: ${statuses.join(', ')}`)
       }
     } finally {
       stale.links.database.towards = { primary: true, edge: true }
       stale.links.database.cut()
       await cluster.converged()
     }
-    if (caller.calls.length !== 2 * rounds + 1) console.error(`${name} was answered ${statuses.join(', ')}`)
+    expect(caller.calls.length).toBe(2 * rounds + 1)
     return caller
   }
 
@@ -85,13 +91,11 @@ describe('a session at an edge whose copy stands still', () => {
     const missed = sessionViolations(calls).filter(({ rule }) => rule === 'read-your-writes')
     const seen = calls.filter((call) => call.kind === 'read' && !missed.some((each) => each.call === call))
     expect(seen).toEqual([])
-    // What is not answered, as while an edge finds that a connection of before is dead, is no read.
-    expect(missed.length).toBeGreaterThan(15)
+    expect(missed.length).toBe(20)
   })
 
   test('sees every one of them with tokens', async () => {
-    const { calls } = await hop('mindful', 5, true)
-    expect([sessionViolations(calls), calls.length > 7]).toEqual([[], true])
+    expect(sessionViolations((await hop('mindful', 5, true)).calls)).toEqual([])
   })
 })
 
