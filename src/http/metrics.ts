@@ -7,9 +7,20 @@ import type { KeptAnswers } from './kept-answers.ts'
 const bounds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5]
 
 interface Series {
+  readonly method: string
+  readonly route: string
+  readonly status: number
   count: number
   seconds: number
+  /** How many were within each bound and not within the one before; the last are above all. */
   readonly buckets: number[]
+}
+
+/** Requests at one version with one key. */
+interface VersionSeries {
+  readonly version: string
+  readonly key: string
+  count: number
 }
 
 type SeriesByStatus = Map<number, Series>
@@ -17,8 +28,11 @@ type SeriesByStatus = Map<number, Series>
 /** Counts requests by what they were and how they ended; renders the Prometheus text format 0.0.4. */
 export class Metrics {
   private readonly seriesByMethodByRoute = new Map<string, Map<string, SeriesByStatus>>()
-  private readonly requestsByKeyByVersion = new Map<string, Map<string, { count: number }>>()
+  private readonly requestsByKeyByVersion = new Map<string, Map<string, VersionSeries>>()
   private versionSeries = 0
+  /** What was counted last: most often the next request is like it, and to find it in the maps costs more than to count. */
+  private last: Series | undefined
+  private lastVersion: VersionSeries | undefined
   private readonly uptimeMs: () => number
   private readonly more: () => readonly string[]
 
@@ -31,24 +45,36 @@ export class Metrics {
 
   /** `route` is one of the app's own routes, never a caller's text. */
   record(method: string, route: string, status: number, milliseconds: number) {
-    const series = this.seriesOf(method, route, status)
+    const { last } = this
+    const isLast = last?.route === route && last.status === status && last.method === method
+    const series = isLast ? last : this.seriesOf(method, route, status)
+    this.last = series
     const seconds = milliseconds / 1000
     series.count++
     series.seconds += seconds
-    const bucket = bounds.findIndex((bound) => seconds <= bound)
-    if (bucket >= 0) series.buckets[bucket] = (series.buckets[bucket] ?? 0) + 1
+    let bucket = 0
+    while (seconds > (bounds[bucket] ?? Number.POSITIVE_INFINITY)) bucket++
+    series.buckets[bucket] = (series.buckets[bucket] ?? 0) + 1
   }
 
   /** A request at an API version, by its date, with a key, by its id; none is `anonymous`. Keys above the limit are `other`. */
   countVersion(version: string, key = 'anonymous') {
-    const known = this.requestsByKeyByVersion.get(version)?.get(key)
-    if (known) known.count++
-    else if (key !== 'other' && this.versionSeries >= limits.versionSeriesMax) this.countVersion(version, 'other')
-    else {
-      const byKey = this.requestsByKeyByVersion.get(version) ?? new Map<string, { count: number }>()
-      this.requestsByKeyByVersion.set(version, byKey.set(key, { count: 1 }))
-      this.versionSeries++
-    }
+    const { lastVersion: last } = this
+    const isLast = last?.version === version && last.key === key
+    const series = isLast ? last : this.versionSeriesOf(version, key)
+    this.lastVersion = series
+    series.count++
+  }
+
+  private versionSeriesOf(version: string, key: string): VersionSeries {
+    const byKey = this.requestsByKeyByVersion.get(version) ?? new Map<string, VersionSeries>()
+    const known = byKey.get(key)
+    if (known) return known
+    if (key !== 'other' && this.versionSeries >= limits.versionSeriesMax) return this.versionSeriesOf(version, 'other')
+    const series = { version, key, count: 0 }
+    this.requestsByKeyByVersion.set(version, byKey.set(key, series))
+    this.versionSeries++
+    return series
   }
 
   private *versionLines(): Generator<string> {
@@ -64,7 +90,7 @@ export class Metrics {
     if (known) return known
     const byMethod = this.seriesByMethodByRoute.get(route) ?? new Map<string, SeriesByStatus>()
     const byStatus: SeriesByStatus = byMethod.get(method) ?? new Map()
-    const series = { count: 0, seconds: 0, buckets: bounds.map(() => 0) }
+    const series = { method, route, status, count: 0, seconds: 0, buckets: [...bounds, 0].fill(0) }
     this.seriesByMethodByRoute.set(route, byMethod.set(method, byStatus.set(status, series)))
     return series
   }
