@@ -36,14 +36,25 @@ export interface Node extends Identity, Pick<AppOptions, 'model' | 'reader'> {
   close(): Promise<void>
 }
 
-/** Opens a database, which must have been migrated. */
-export async function openNode(store: Store, model: Model, onDeath: (error: Error) => void): Promise<Node> {
+/** Opens a database, which must have been migrated. `onCommit` is called when reads can see one. */
+export async function openNode(
+  store: Store,
+  model: Model,
+  onDeath: (error: Error) => void,
+  onCommit: () => void = () => {},
+): Promise<Node> {
   const pending = await store.pending()
   if (pending.length > 0)
     throw new CommandError(`The database ${store.place} lacks ${pending.length} migration(s). Run "bun run migrate".`)
   const reader = store.openReader()
   const identity = nodeIdentity(await reader.rows(identitySql, []))
-  const primary = await store.openPrimary({ onCommit: reader.expire, onDeath })
+  const primary = await store.openPrimary({
+    onCommit() {
+      reader.expire()
+      onCommit()
+    },
+    onDeath,
+  })
   return {
     ...identity,
     model,

@@ -57,13 +57,14 @@ export async function serveOn(
   { now = Date.now, resolveHost: resolve = resolveHost, sendMsMax = limits.sendMsMax }: Surroundings = {},
 ): Promise<RunningServer> {
   const store = storeOf(settings)
-  const node = await openNode(store, model, (error) => {
+  let dispatcher: Dispatcher | undefined
+  const onDeath = (error: Error) => {
     console.error(`perigee: ${error.message}`)
     process.exit(70)
-  })
+  }
+  const node = await openNode(store, model, onDeath, () => dispatcher?.learnCommit())
   await closingWhere(node, () => requireFilled(store, node))
   let stopping = false
-  let dispatcher: Dispatcher | undefined
   const nudges = nudgeEdges(settings.edgeOrigins, node.sealer)
   const more = () => [...(dispatcher?.metrics() ?? []), ...nudges.metrics(), ...(health?.metrics() ?? [])]
   const shared = await openShared(settings)

@@ -37,6 +37,8 @@ export const pausesSeconds = [0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 7
 export const jitterMax = 0.1
 
 const faultPauseMs = 5_000
+/** How long what another process committed may be unseen; of what this one commits it is told. */
+const unseenMsMax = 100
 const stopMsMax = 1_000
 
 /**
@@ -56,6 +58,8 @@ export class Dispatcher {
   private nextAt: string | null = null
   /** A request has ended since the last look, and what it left room for may be due already. */
   private hasRoom = false
+  /** Something was committed since the last look. */
+  private hasNews = false
   private isStopping = false
   private wakes = new Set<() => void>()
 
@@ -68,6 +72,12 @@ export class Dispatcher {
 
   metrics(): readonly string[] {
     return this.numbers.lines()
+  }
+
+  /** Takes in that this process has committed something. */
+  learnCommit() {
+    if (!this.hasNews) this.wake()
+    this.hasNews = true
   }
 
   /** Sends nothing more, and waits a moment for the answers to what is under way; the rest is sent again later. */
@@ -84,13 +94,21 @@ export class Dispatcher {
     const { reader, onFault } = this.options
     while (!this.isStopping) {
       try {
-        await this.pause((await this.look()) ? 0 : reader.newsPauseMs)
+        if (await this.look()) await this.pause(0)
+        else await this.rest(reader.newsPauseMs)
       } catch (error) {
         this.generation = Number.NaN
+        this.hasNews = true // No commit cuts the pause short.
         onFault(error as Error)
         await this.pause(faultPauseMs)
       }
     }
+  }
+
+  /** However much is committed, there is one look in `newsPauseMs`; and where nothing is, few: they cost all day. */
+  private async rest(newsPauseMs: number) {
+    if (!this.hasNews && !this.hasRoom) await this.pause(Math.max(newsPauseMs, unseenMsMax))
+    if (this.hasNews) await this.pause(newsPauseMs)
   }
 
   private async pause(ms: number) {
@@ -110,6 +128,7 @@ export class Dispatcher {
   /** Queues and sends what there is, where something has happened or is due. Answers whether there is more at once. */
   private async look(): Promise<boolean> {
     const { reader } = this.options
+    this.hasNews = false
     const generation = reader.generation()
     const isDue = this.nextAt !== null && this.nextAt <= this.instant()
     await this.numbers.look()
