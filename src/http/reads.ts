@@ -174,8 +174,18 @@ export function answerOf(
   if (caller.kind === 'anonymous') headers['Cache-Groups'] = groupsHeader(read.groups)
   const life = service.lives.get(view.version)
   tellLife(headers, life, path, read.links)
-  const { body, tag } = read
-  return { route, version: view.version, sunsetAt: life?.sunsetAt ?? null, body, tag, position, headers }
+  return {
+    route,
+    version: view.version,
+    sunsetAt: life?.sunsetAt ?? null,
+    body: read.body,
+    tag: read.tag,
+    position,
+    headers,
+    keptToken: '',
+    keptWhole: null,
+    keptUnchanged: null,
+  }
 }
 
 /** Where an answer comes from: it was just read, in the time of its stages; or kept, and is still true at a position. */
@@ -197,11 +207,18 @@ export function present(answer: ReadAnswer, ifNoneMatch: string | null, origin: 
 function headersOf(answer: ReadAnswer, isUnchanged: boolean, origin: Origin): Headers | Record<string, string> {
   const make = () => (isUnchanged ? withoutBodyHeaders(answer.headers) : answer.headers)
   if (origin.kind === 'read') return { ...make(), 'Server-Timing': origin.timing }
-  const { token } = origin
-  if (answer.kept?.token !== token) answer.kept = { token }
-  const name = isUnchanged ? 'unchanged' : 'whole'
-  answer.kept[name] ??= new Headers({ ...make(), 'Consistency-Token': token, 'Cache-Status': origin.status })
-  return answer.kept[name]
+  const { token, status } = origin
+  if (answer.keptToken !== token) {
+    answer.keptToken = token
+    answer.keptWhole = null
+    answer.keptUnchanged = null
+  }
+  const known = isUnchanged ? answer.keptUnchanged : answer.keptWhole
+  if (known) return known
+  const made = new Headers({ ...make(), 'Consistency-Token': token, 'Cache-Status': status })
+  if (isUnchanged) answer.keptUnchanged = made
+  else answer.keptWhole = made
+  return made
 }
 
 /**

@@ -93,8 +93,14 @@ export interface ReadAnswer {
   readonly tag: string
   readonly position: Position
   readonly headers: Readonly<Record<string, string>>
-  /** Its headers where it was kept, and where it only says that nothing has changed: made when they are first sent. */
-  kept?: { readonly token: string; whole?: Headers; unchanged?: Headers }
+  /**
+   * Its headers where it was kept, and where it only says that nothing has changed: made when they are first sent with
+   * this token. They are fields of the answer itself, and there from the start: each object more that is looked at is
+   * one more that the processor waits for.
+   */
+  keptToken: string
+  keptWhole: Headers | null
+  keptUnchanged: Headers | null
 }
 
 /** What a path that is only read takes. */
